@@ -22,11 +22,12 @@ fn main() -> ExitCode {
     wasmpool::worker_entry();
     // Signals are delivered to the command's thread alone, which decides when one ends the process.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let command = move || {
+    let command = move || -> ExitCode {
         if let Ok(before) = before {
             let _ = before.thread_set_mask();
         }
-        cli::main()
+        // Not handed to the first thread, which would have to be woken for nothing else.
+        std::process::exit(cli::main().code().into())
     };
     match thread::Builder::new().name("wasmpool".to_owned()).stack_size(STACK).spawn(command) {
         // The panic has already printed its reason.

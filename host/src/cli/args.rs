@@ -179,11 +179,14 @@ pub struct ItemArgs {
     /// Worker processes, over all tasks, of which each has one at least [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
-    /// Run on the machines that serve at URL (nats://127.0.0.1:4222), instead of in workers of this one; -j then says how many
+    /// Run on the machines that serve at URL (tls://nats.example.com:4222), instead of in workers of this one; -j then says how many
     /// chunks they have at a time
     #[cfg(feature = "hosts")]
-    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = units::broker_url)]
     pub via: Option<BrokerUrl>,
+    #[cfg(feature = "hosts")]
+    #[command(flatten)]
+    pub broker: BrokerArgs,
     /// With --via: whether a chunk that takes far longer than others is run by a second host, too; auto, where that has no
     /// effects which would count twice
     #[cfg(feature = "hosts")]
@@ -279,12 +282,17 @@ pub struct RunFileArgs {
 #[cfg(feature = "hosts")]
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The message system through which runs come: a NATS server with JetStream, as nats://127.0.0.1:4222
-    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
-    pub via: BrokerUrl,
+    /// The message system through which runs come: a NATS server with JetStream, as tls://nats.example.com:4222
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = units::broker_url, required_unless_present = "print_permissions")]
+    pub via: Option<BrokerUrl>,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
     /// The name of this host, in records and in the server's permissions [default: that of the machine, and random digits]
     #[arg(long, value_name = "NAME", env = "WASMPOOL_NAME", value_parser = HostName::new)]
     pub name: Option<HostName>,
+    /// Print what the server has to permit to a host of this name, or of --name, and to whoever starts runs; serve nothing
+    #[arg(long, value_name = "HOST", num_args = 0..=1, value_parser = HostName::new)]
+    pub print_permissions: Option<Option<HostName>>,
     /// Worker processes, over all runs [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Option<u32>,
@@ -303,9 +311,26 @@ pub struct ServeArgs {
 pub struct HostsArgs {
     /// The message system through which they serve
     ///
-    /// It is a NATS server with JetStream, as nats://127.0.0.1:4222. Each host tells of itself once a second.
-    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = BrokerUrl::parse)]
+    /// It is a NATS server with JetStream, as tls://nats.example.com:4222. Each host tells of itself once a second.
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = units::broker_url)]
     pub via: BrokerUrl,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+}
+
+/// How the message system of --via is reached.
+#[cfg(feature = "hosts")]
+#[derive(Clone, Debug, Default, Args)]
+pub struct BrokerArgs {
+    /// Believe the message system if an authority in FILE (PEM) has signed its certificate [default: those that this system knows]
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// Log in to the message system with the credentials in FILE: a JWT and its key, as nsc writes them
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_CREDS", conflicts_with = "nkey")]
+    pub creds: Option<PathBuf>,
+    /// Log in to the message system with the key whose seed is in FILE
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_NKEY")]
+    pub nkey: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

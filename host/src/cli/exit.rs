@@ -1,7 +1,5 @@
 //! Exit codes.
 
-use std::process::ExitCode;
-
 use super::apart::ApartError;
 use super::hints;
 use super::manifest::ManifestError;
@@ -54,12 +52,6 @@ impl Exit {
             Exit::Signal(signal) => 128 + signal as u8,
             Exit::OutputClosed => 141,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.code())
     }
 }
 

@@ -19,6 +19,15 @@ pub fn message(error: &Error) -> String {
         Error::Sandbox(_) => {
             format!("{message}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is")
         }
+        Error::BrokerLogin(_) => format!(
+            "{message}; `--creds FILE` or `--nkey FILE` says who this is, and `wasmpool serve --print-permissions HOST` what the \
+             server has to allow"
+        ),
+        Error::BrokerCertificate(_) => {
+            format!(
+                "{message}; `--tls-ca FILE` names the authority that signed it, if it is none that this system knows"
+            )
+        }
         _ => message,
     }
 }

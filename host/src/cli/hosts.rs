@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{HostsArgs, ServeArgs};
+use super::args::{BrokerArgs, HostsArgs, ServeArgs};
 use super::exit::{Exit, Stop};
 use super::manifest::{FileLimits, Policy};
+use super::permissions::ServerPermissions;
 use super::print;
 use super::signals::watch_signals_of_service;
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
+use wasmpool_nats::access::{BrokerAccess, IdentityFile};
 use wasmpool_nats::serve::{self, Host, HostPolicy, HostSettings, LimitBounds};
+use wasmpool_nats::url::BrokerUrl;
+use wasmpool_run::error::Error;
 use wasmpool_run::grants::Grants;
 use wasmpool_run::spawn::ChildProgram;
 use wasmpool_run::tell;
@@ -20,11 +24,42 @@ use wasmpool_sandbox::surroundings;
 /// Time in which each host has told of itself.
 const LISTEN: Duration = Duration::from_millis(2500);
 
+/// What is missing where an empty variable of the environment takes the place of the option.
+const WITHOUT_URL: &str = "the message system is not named: --via URL";
+
+/// Returns the way to the message system that the options describe.
+pub fn access(url: BrokerUrl, files: &BrokerArgs) -> Result<BrokerAccess, Error> {
+    Ok(BrokerAccess::new(url, files.tls_ca.as_deref(), identity(files))?)
+}
+
+fn identity(files: &BrokerArgs) -> Option<IdentityFile> {
+    let credentials = files.creds.clone().map(IdentityFile::Credentials);
+    credentials.or_else(|| files.nkey.clone().map(IdentityFile::Seed))
+}
+
+/// Prints what a message system has to permit.
+fn print_permissions(args: &ServeArgs, host: Option<&HostName>) -> Result<Exit, Stop> {
+    let Some(host) = host.cloned() else {
+        return Err(Stop::from(
+            "permissions are those of a host: --print-permissions HOST, or with --name HOST".to_owned(),
+        ));
+    };
+    let identity = identity(&args.broker).map(|file| file.read()).transpose().map_err(Error::from)?;
+    let key = identity.map(|identity| identity.public_key());
+    Ok(print(&ServerPermissions { host, key }.to_string()).map_err(Error::output)?)
+}
+
 /// Serves until the user or the system asks to stop.
 pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
+    if let Some(host) = &args.print_permissions {
+        return print_permissions(args, host.as_ref().or(args.name.as_ref()));
+    }
+    let Some(url) = args.via.clone() else {
+        return Err(Stop::from(WITHOUT_URL.to_owned()));
+    };
     let workers = args.workers.map_or_else(surroundings::processors, |workers| workers as usize);
     let settings = HostSettings {
-        url: args.via.clone(),
+        access: access(url, &args.broker)?,
         name: args.name.clone().map_or_else(some_name, Ok)?,
         workers,
         sandbox: args.sandbox.mode,
@@ -79,13 +114,13 @@ fn policy(path: &Path) -> Result<HostPolicy, Stop> {
 fn some_name() -> Result<HostName, Stop> {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let machine: String = machine.trim().chars().take(40).collect();
-    let digits = wasmpool_nats::random_number().map_err(wasmpool_run::error::Error::from)?;
+    let digits = wasmpool_nats::random_number().map_err(Error::from)?;
     Ok(HostName::of_text(&format!("{machine}-{:08x}", digits as u32)))
 }
 
 /// Prints the hosts that serve, one on each line.
 pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
-    let found = serve::hosts(&args.via, LISTEN)?;
+    let found = serve::hosts(&access(args.via.clone(), &args.broker)?, LISTEN)?;
     let mut text = String::new();
     for (name, host) in &found {
         let (version, target) = (ForeignText::of(&host.version).to_string(), ForeignText::of(&host.target).to_string());
@@ -99,5 +134,5 @@ pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
     if found.is_empty() {
         tell!("wasmpool: no host serves at {}", args.via);
     }
-    Ok(print(&text).map_err(wasmpool_run::error::Error::output)?)
+    Ok(print(&text).map_err(Error::output)?)
 }

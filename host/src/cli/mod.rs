@@ -19,6 +19,8 @@ mod map;
 mod meant;
 mod merge;
 mod misplaced;
+#[cfg(feature = "hosts")]
+mod permissions;
 mod progress;
 mod resolve;
 mod run;
@@ -35,7 +37,6 @@ mod unreadable;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
 use wasmpool_run::tell;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -55,7 +56,7 @@ use wasmpool_run::error::caught;
 use wasmpool_run::stdio::{Stdout, tell_text};
 
 /// Parses the command line and runs the command.
-pub fn main() -> ExitCode {
+pub fn main() -> Exit {
     wasmpool_run::allocator::keep_freed_memory();
     wasmpool_run::descriptors::raise_limit();
     block_size_signal();
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
     });
     let (matches, arguments) = match parsed {
         Ok(parsed) => parsed,
-        Err(e) => return explain(e).into(),
+        Err(e) => return explain(e),
     };
     let name = if matches!(arguments.command, Command::Run(_)) { hints::key } else { hints::option };
     SettingNames::of(name).adopt();
@@ -91,10 +92,10 @@ pub fn main() -> ExitCode {
     })
     .unwrap_or_else(|e| Err(Stop::from(e)));
     match result {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(Stop { exit, message }) => {
             tell!("wasmpool: {}", MessageLines(&message));
-            exit.into()
+            exit
         }
     }
 }

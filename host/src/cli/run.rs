@@ -27,7 +27,7 @@ use wasmpool_run::output::{
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
-use wasmpool_run::supervisor::{Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
+use wasmpool_run::supervisor::{EndingWorkers, Event, Mailbox, OutcomeSink, RunEnd, SpareWorkers, Supervisor};
 use wasmpool_scheduler::SchedulerConfig;
 
 /// The names of a run's threads, for the message about a panic in one of them.
@@ -176,7 +176,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     drop(printer);
     // Also after an interrupted run: what its items did is there. But not if the run ends with an error.
     let tell = || shared.map_or(Ok(()), RunObjects::tell);
-    let end = match result {
+    let (end, ending) = match result {
         Err(e) => {
             // What is known is written all the same. If there is nothing, files that were made for it are removed.
             let _ = writing.join();
@@ -188,7 +188,8 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         Ok(end) => end,
     };
     let mut ended = None;
-    if !matches!(end, RunEnd::OutputClosed) {
+    let closed = matches!(end, RunEnd::OutputClosed);
+    if !closed {
         // What is left in the channel is written before the process ends; errors from now on are reported through the
         // mailbox.
         if let Ok(Some(Some(mut written))) = writing.join() {
@@ -198,6 +199,10 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             }
             ended = Some(written);
         }
+    }
+    // Waited for only now: the workers were ended meanwhile. What they did to shared objects is told afterwards.
+    drop(ending);
+    if !closed {
         for event in mailbox.take() {
             match event {
                 Event::OutputClosed => return tell().map(|()| (Exit::OutputClosed, counts)),
@@ -237,9 +242,10 @@ pub fn run_elsewhere(
     config: SchedulerConfig,
     sink: &mut dyn OutcomeSink,
     mailbox: &Mailbox,
-) -> Result<RunEnd, Error> {
+) -> Result<(RunEnd, EndingWorkers), Error> {
     let slots = Coordinator::start(via, task, call, mailbox.sender())?;
-    Supervisor::elsewhere(Box::new(slots), call, config, sink, mailbox)?.run()
+    let mut supervisor = Supervisor::elsewhere(Box::new(slots), call, config, sink, mailbox)?;
+    Ok((supervisor.run()?, supervisor.into_ending()))
 }
 
 /// Who runs the items.
@@ -262,7 +268,7 @@ pub struct SupervisorWork<'a> {
 }
 
 impl SupervisorWork<'_> {
-    /// Runs the task until all its processes have ended.
+    /// Runs the task to its end. Its processes have ended once the second value is dropped.
     pub fn run(
         self,
         config: SchedulerConfig,
@@ -270,13 +276,13 @@ impl SupervisorWork<'_> {
         sink: &mut dyn OutcomeSink,
         mailbox: &Mailbox,
         notice: &mut CompilingNotice<'_>,
-    ) -> Result<RunEnd, Error> {
+    ) -> Result<(RunEnd, EndingWorkers), Error> {
         let SupervisorWork { task, call, directories, shared, cache, prepared } = self;
         let mut supervisor = Supervisor::new(&prepared, call, directories, config, spares, sink, mailbox)?;
         if let Some(shared) = shared {
             supervisor.share(shared, call.given.shared.clone());
         }
-        let result = supervisor.run();
+        let mut result = supervisor.run();
         if let Err(Error::Artifact(_)) = &result
             && prepared.compiled.is_none()
         {
@@ -285,9 +291,9 @@ impl SupervisorWork<'_> {
             cache.remove(&prepared.hash, prepared.meta.profile);
             let prepared = prepare(task, call, cache, true, notice)?;
             supervisor.exchange(&prepared, call)?;
-            return supervisor.run();
+            result = supervisor.run();
         }
-        result
+        Ok((result?, supervisor.into_ending()))
     }
 }
 

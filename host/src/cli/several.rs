@@ -306,7 +306,7 @@ impl TaskRunner<'_> {
                     cache: self.cache,
                     prepared,
                 };
-                work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice)
+                work.run(config, self.spares.clone(), &mut outcomes, mailbox, &mut notice).map(|(end, _)| end)
             }
             None => self.run_task_elsewhere(wasm, config, &mut outcomes, mailbox),
         };
@@ -337,8 +337,8 @@ impl TaskRunner<'_> {
         sink: &mut TaskOutcomes<'_>,
         mailbox: &Mailbox,
     ) -> Result<RunEnd, Error> {
-        match via(self.spec, self.named.len()) {
-            Some(via) => run_elsewhere(via, wasm, self.call, config, sink, mailbox),
+        match via(self.spec, self.named.len())? {
+            Some(via) => run_elsewhere(via, wasm, self.call, config, sink, mailbox).map(|(end, _)| end),
             None => Ok(RunEnd::Terminated),
         }
     }

@@ -148,6 +148,15 @@ pub struct ManyItems {
     pub via: Sourced<Option<BrokerUrl>>,
     #[cfg(feature = "hosts")]
     #[serde(skip)]
+    pub tls_ca: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub creds: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub nkey: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
     pub speculate: Sourced<Speculate>,
     #[cfg(feature = "hosts")]
     #[serde(skip)]

@@ -5,10 +5,12 @@ use wasmpool_run::tell;
 
 use super::apart::{self, ApartError, InputLists, ReadFiles};
 #[cfg(feature = "hosts")]
-use super::args::Speculate;
+use super::args::{BrokerArgs, Speculate};
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
+#[cfg(feature = "hosts")]
+use super::hosts::access;
 use super::progress::RunProgress;
 use super::run::{RunParts, run};
 use super::sharing::Sharing;
@@ -57,6 +59,8 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let call = spec.call();
     let inputs = inputs(spec)?;
     let read = ReadFiles::of(spec, [task]).and_inputs(inputs.same_files());
+    #[cfg(feature = "hosts")]
+    let read = broker_files(options).into_iter().fold(read, |read, (file, what)| read.and_file(file, what));
     apart::check(&read, spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
@@ -64,6 +68,8 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
+    #[cfg(feature = "hosts")]
+    let via = via(spec, 1)?;
     let made = FreshDirectory::of(options.results.as_deref());
     let files = files(spec, &call)?;
     let output = output(spec, lists)?;
@@ -75,7 +81,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
         #[cfg(feature = "hosts")]
-        via: via(spec, 1),
+        via,
         call: TaskCall { columns, ..formed(call, options) },
         grants: spec.grants.grants(),
         sharing,
@@ -134,17 +140,35 @@ pub fn workers(options: &Options) -> usize {
 
 /// Returns where the run of each of so many tasks goes, if it goes over many machines.
 #[cfg(feature = "hosts")]
-pub fn via(spec: &RunSpec, tasks: usize) -> Option<CoordinatedRun> {
+pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error> {
     let options = &spec.items;
-    let url = (*options.via).clone()?;
-    Some(CoordinatedRun {
+    let Some(url) = (*options.via).clone() else {
+        return Ok(None);
+    };
+    let files = BrokerArgs {
+        tls_ca: (*options.tls_ca).clone(),
+        creds: (*options.creds).clone(),
+        nkey: (*options.nkey).clone(),
+    };
+    Ok(Some(CoordinatedRun {
         most: (*options.workers).map(|workers| (workers as usize / tasks).max(1)),
         max_items_per_worker: *options.max_items_per_worker,
         grants: spec.grants.grants(),
         speculate: *options.speculate == Speculate::Auto,
         check: (*options.check).unwrap_or(0),
-        ..CoordinatedRun::new(url)
-    })
+        ..CoordinatedRun::new(access(url, &files)?)
+    }))
+}
+
+/// Returns the files that are read to reach the message system.
+#[cfg(feature = "hosts")]
+fn broker_files(options: &Options) -> impl IntoIterator<Item = (&Path, &'static str)> {
+    let files = [
+        (&*options.tls_ca, "the file of --tls-ca"),
+        (&*options.creds, "the file of --creds"),
+        (&*options.nkey, "the file of --nkey"),
+    ];
+    files.into_iter().filter_map(|(file, what)| Some((file.as_deref()?, what)))
 }
 
 pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {

@@ -12,6 +12,8 @@ use super::share::{self, ParseShareError, SharedObject};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{ForeignText, ShellWord};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::url::{BrokerUrl, UrlError};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
 
 /// Error: a text is not a size.
@@ -326,6 +328,15 @@ pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, ParseUnit
         (_, Ok(n @ 1..)) => Ok(ChunkSize::Fixed(n)),
         _ => Err(ParseUnitError::ChunkSize),
     }
+}
+
+/// Parses the address of a message system.
+#[cfg(feature = "hosts")]
+pub fn broker_url(text: &str) -> Result<BrokerUrl, String> {
+    BrokerUrl::parse(text).map_err(|e| match e {
+        UrlError::Password => format!("{e} (--creds FILE, --nkey FILE)"),
+        e => e.to_string(),
+    })
 }
 
 #[cfg(test)]

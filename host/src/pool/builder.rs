@@ -18,6 +18,8 @@ use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm, SandboxMode};
 #[cfg(feature = "hosts")]
 use wasmpool_core::text::ForeignText;
 #[cfg(feature = "hosts")]
+use wasmpool_nats::access::{BrokerAccess, IdentityFile};
+#[cfg(feature = "hosts")]
 use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::Error;
@@ -49,6 +51,16 @@ pub struct PoolBuilder {
     settings: CallSettings,
     #[cfg(feature = "hosts")]
     via: Option<String>,
+    #[cfg(feature = "hosts")]
+    access: AccessFiles,
+}
+
+/// The files by which a message system is reached.
+#[cfg(feature = "hosts")]
+#[derive(Clone, Debug, Default)]
+struct AccessFiles {
+    authorities: Option<PathBuf>,
+    login: Option<IdentityFile>,
 }
 
 impl PoolBuilder {
@@ -61,6 +73,8 @@ impl PoolBuilder {
             settings: CallSettings::default(),
             #[cfg(feature = "hosts")]
             via: None,
+            #[cfg(feature = "hosts")]
+            access: AccessFiles::default(),
         }
     }
 
@@ -104,6 +118,40 @@ impl PoolBuilder {
     #[cfg(feature = "hosts")]
     pub fn via(mut self, url: &str) -> PoolBuilder {
         self.via = Some(url.to_owned());
+        self
+    }
+
+    /// Believes the message system of [`via`](Self::via) if an authority in this file (PEM) has signed its certificate, in
+    /// place of those that the system knows. Only with the feature `hosts`.
+    ///
+    /// ```no_run
+    /// # use wasmpool::Pool;
+    /// let pool = Pool::builder("examples/squares.wat")
+    ///     .via("tls://nats.example.com:4222")
+    ///     .via_authorities("ca.pem")
+    ///     .via_nkey("me.nk")
+    ///     .build()?;
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    #[cfg(feature = "hosts")]
+    pub fn via_authorities(mut self, file: impl Into<PathBuf>) -> PoolBuilder {
+        self.access.authorities = Some(file.into());
+        self
+    }
+
+    /// Logs in to the message system of [`via`](Self::via) with the key whose seed is in this file, in place of what was
+    /// set before. Only with the feature `hosts`. See [`via_authorities`](Self::via_authorities) for an example.
+    #[cfg(feature = "hosts")]
+    pub fn via_nkey(mut self, file: impl Into<PathBuf>) -> PoolBuilder {
+        self.access.login = Some(IdentityFile::Seed(file.into()));
+        self
+    }
+
+    /// Logs in to the message system of [`via`](Self::via) with the credentials in this file, a JWT and its key, in place of
+    /// what was set before. Only with the feature `hosts`.
+    #[cfg(feature = "hosts")]
+    pub fn via_credentials(mut self, file: impl Into<PathBuf>) -> PoolBuilder {
+        self.access.login = Some(IdentityFile::Credentials(file.into()));
         self
     }
 
@@ -213,15 +261,16 @@ impl PoolBuilder {
     /// Builds a pool whose items run on other machines.
     #[cfg(feature = "hosts")]
     fn build_over_hosts(self, url: &str) -> Result<Pool, Error> {
-        let PoolBuilder { task, workers, hook, settings, .. } = self;
+        let PoolBuilder { task, workers, hook, settings, access: AccessFiles { authorities, login }, .. } = self;
         settings.check()?;
         let said = ForeignText::of(url).to_string();
         let url = BrokerUrl::parse(url).map_err(|e| Error::Broker(format!("{said}: {e}")))?;
+        let access = BrokerAccess::new(url, authorities.as_deref(), login)?;
         if settings.process().sharing.manager().is_some() {
-            return Err(Error::Broker(format!("objects are shared within one machine, and the pool runs at {url}")));
+            return Err(Error::Broker(format!("objects are shared within one machine, and the pool runs at {access}")));
         }
-        let shared =
-            SharedWorkers::new(ChildProgram::Own, workers.unwrap_or(1), hook).over(HostsOfPool { url, most: workers });
+        let shared = SharedWorkers::new(ChildProgram::Own, workers.unwrap_or(1), hook)
+            .over(HostsOfPool { access, most: workers });
         let shared = Arc::new(shared);
         // No process is started. The thread waits until the pool is left alone, as that of any other.
         let keeper = SpareKeeper::start(shared.spares.clone(), 0)?;

@@ -448,7 +448,7 @@ impl CallGroup {
             most: hosts.most,
             max_items_per_worker: settings.max_tasks_per_worker,
             grants: settings.grants.clone(),
-            ..CoordinatedRun::new(hosts.url.clone())
+            ..CoordinatedRun::new(hosts.access.clone())
         };
         let mut sink = OutcomeRouter::new(self.clone(), routes);
         let slots = Coordinator::start(run, task.wasm(), &call, mailbox.sender())?;

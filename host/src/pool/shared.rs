@@ -13,7 +13,7 @@ use super::events::{ProcessInfo, ProcessRole, WorkerEvent, WorkerHook};
 use super::group::{CallGroup, GroupKey};
 use wasmpool_core::layer::LayerPart;
 #[cfg(feature = "hosts")]
-use wasmpool_nats::url::BrokerUrl;
+use wasmpool_nats::access::BrokerAccess;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::patiently;
@@ -45,7 +45,7 @@ pub(super) struct SharedWorkers {
 #[cfg(feature = "hosts")]
 #[derive(Clone, Debug)]
 pub(super) struct HostsOfPool {
-    pub url: BrokerUrl,
+    pub access: BrokerAccess,
     /// Maximum number of chunks that they have at a time, for each distinct call.
     pub most: Option<usize>,
 }

@@ -369,6 +369,7 @@ impl<'a> Simulation<'a> {
                 self.chunks.remove(&slot);
                 self.scheduler.slot_lost(slot, blamed, self.now);
             }
+            Order::Ignored(_) => {}
             Order::Refused(..) => return Err("hosts refused that refuse nothing".to_owned()),
         }
         Ok(())

@@ -16,6 +16,7 @@ mod fields;
 pub mod names;
 pub mod notes;
 pub mod outcomes;
+pub mod permissions;
 pub mod slots;
 pub mod subjects;
 

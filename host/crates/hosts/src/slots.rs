@@ -49,8 +49,13 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Number of copies that may be lost with their hosts, and number of hosts among these, until the chunk is blamed.
 const MOST_TRIES: u32 = 3;
 const MOST_HOSTS: usize = 2;
+/// Number of copies of a chunk that may be lost until the next is given to a host that serves, past the stream: a host that is
+/// not heard any more, or does not answer, may pull whatever is in it.
+const PULLED_IN_VAIN: usize = 2;
 /// Number of breaches of the protocol after which nothing of a host is heard any more.
 const MOST_BREACHES: u32 = 3;
+/// Maximum number of copies that a host may say it holds. None has room for as many.
+const MOST_HELD: usize = 16 << 10;
 /// Time for which all hosts may refuse a run until it ends: another may just be coming. If it is for their versions, one of
 /// the right version may be on its way.
 const ALL_REFUSE: Duration = Duration::from_secs(1);
@@ -92,6 +97,8 @@ pub enum Order {
     Slots(usize),
     /// Report the loss of this slot to the scheduler. If `blamed`, the chunk has ended all these hosts.
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
+    /// Tell the user that nothing of this host is heard any more.
+    Ignored(HostName),
     /// End the run: every host refuses it, for these reasons. The first is that which concerns the user most.
     Refused(Vec<(HostName, Refusal)>),
 }
@@ -205,6 +212,8 @@ pub struct Slots {
     by_chunk: BTreeMap<ChunkName, SlotId>,
     by_copy: BTreeMap<CopyNumber, SlotId>,
     next_copy: CopyNumber,
+    /// What makes numbers of copies that nobody can guess; without it they follow each other.
+    secret: Option<[u8; 32]>,
     orders: VecDeque<Order>,
     /// Number of slots that was ordered last.
     ordered: usize,
@@ -231,6 +240,7 @@ impl Slots {
             by_chunk: BTreeMap::new(),
             by_copy: BTreeMap::new(),
             next_copy: 0,
+            secret: None,
             orders: VecDeque::new(),
             ordered: 0,
             asked: Time::ZERO,
@@ -242,6 +252,14 @@ impl Slots {
             doubled: 0,
             times: ChunkTimes::default(),
         }
+    }
+
+    /// Gives copies numbers that nobody can guess who does not know this secret. So a host can name, ask for and answer only
+    /// those that it was given.
+    #[must_use]
+    pub fn with_secret(mut self, secret: [u8; 32]) -> Slots {
+        self.secret = Some(secret);
+        self
     }
 
     /// Returns the next order that follows from the events so far.
@@ -437,6 +455,9 @@ impl Slots {
 
     /// Reports a host's beat.
     pub fn beat(&mut self, name: &HostName, beat: &RunBeat, now: Time) {
+        if beat.held.len() > MOST_HELD {
+            return self.breach(name, now);
+        }
         let life = HostLife { name: name.clone(), life: beat.life };
         let breaches = match self.hosts.get(name) {
             Some(host) if host.is_ignored() => return,
@@ -488,6 +509,11 @@ impl Slots {
         self.give_second(id, now);
     }
 
+    /// Returns true if nothing of this host is heard any more.
+    pub fn ignores(&self, name: &HostName) -> bool {
+        self.hosts.get(name).is_some_and(ServingHost::is_ignored)
+    }
+
     /// Reports outcomes that a host has sent.
     pub fn outcomes(&mut self, name: &HostName, head: &OutcomesHead, now: Time) -> Verdict {
         match self.hosts.get(name) {
@@ -497,7 +523,8 @@ impl Slots {
             _ => return Verdict::Later,
         }
         let by = HostLife { name: name.clone(), life: head.life };
-        let found = self.by_chunk.get(&head.name).copied();
+        // The outcomes of a copy are those of whoever was given it.
+        let found = self.by_chunk.get(&head.name).copied().filter(|id| self.by_copy.get(&head.copy) == Some(id));
         let Some((id, slot)) = found.and_then(|id| Some((id, self.slots.get_mut(&id)?))) else {
             return self.unwanted(head);
         };
@@ -538,13 +565,12 @@ impl Slots {
 
     /// Reports that a host has sent what no host sends. After three times, it is not heard any more.
     pub fn breach(&mut self, name: &HostName, now: Time) {
-        let Some(host) = self.hosts.get_mut(name) else {
-            return;
-        };
-        host.breaches += 1;
+        let host = self.hosts.entry(name.clone()).or_insert_with(|| ServingHost::unknown(now));
+        host.breaches = host.breaches.saturating_add(1);
         if host.breaches == MOST_BREACHES {
             host.workers = 0;
             let life = HostLife { name: name.clone(), life: host.life };
+            self.orders.push_back(Order::Ignored(name.clone()));
             self.give_back(&life, now);
             self.count();
         }
@@ -604,7 +630,8 @@ impl Slots {
 
     /// Ends the run if every host refuses it, and none ever served it.
     fn look_for_refusal(&mut self, now: Time) {
-        let all = !self.served && !self.hosts.is_empty() && self.hosts.values().all(|host| host.refused.is_some());
+        let mut heard = self.hosts.values().filter(|host| !host.is_ignored()).peekable();
+        let all = !self.served && heard.peek().is_some() && heard.all(|host| host.refused.is_some());
         if !all {
             self.refused_since = None;
             return;
@@ -639,9 +666,27 @@ impl Slots {
         }
     }
 
+    /// Returns a number that no copy has.
+    fn new_number(&mut self) -> CopyNumber {
+        loop {
+            let count = self.next_copy.to_le_bytes();
+            self.next_copy += 1;
+            let number = match &self.secret {
+                None => u64::from_le_bytes(count),
+                Some(secret) => {
+                    let [start @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+                        *blake3::keyed_hash(secret, &count).as_bytes();
+                    u64::from_le_bytes(start)
+                }
+            };
+            if !self.by_copy.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
     fn publish(&mut self, id: SlotId, now: Time) {
-        let number = self.next_copy;
-        self.next_copy += 1;
+        let number = self.new_number();
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.copies.push(ChunkCopy { number, sequence: None, state: CopyState::Sending { since: now } });
             self.by_copy.insert(number, id);
@@ -652,24 +697,24 @@ impl Slots {
     /// Gives a chunk to a host that has not had it: to one with a free worker, if it has to be `free`. Returns false if there
     /// is none.
     fn give(&mut self, id: SlotId, free: bool, now: Time) -> bool {
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get(&id) else {
             return false;
         };
-        let others = self
-            .hosts
-            .iter_mut()
-            .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
+        let others = self.hosts.iter_mut().filter(|(name, host)| {
+            host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers)
+        });
         let Some((name, host)) = others.min_by_key(|(_, host)| host.load() * 1000 / host.workers) else {
             return false;
         };
         host.given += 1;
         let to = HostLife { name: name.clone(), life: host.life };
-        let copy = self.next_copy;
-        self.next_copy += 1;
-        let state = CopyState::Delivered { since: now, to: Some(to.clone()) };
-        slot.copies.push(ChunkCopy { number: copy, sequence: None, state });
-        self.by_copy.insert(copy, id);
-        self.orders.push_back(Order::Give { slot: id, copy, host: to });
+        let copy = self.new_number();
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let state = CopyState::Delivered { since: now, to: Some(to.clone()) };
+            slot.copies.push(ChunkCopy { number: copy, sequence: None, state });
+            self.by_copy.insert(copy, id);
+            self.orders.push_back(Order::Give { slot: id, copy, host: to });
+        }
         true
     }
 
@@ -735,11 +780,18 @@ impl Slots {
         }
         for id in again {
             let blamed = |slot: &Slot| slot.tries >= MOST_TRIES && slot.lost_with.len() >= MOST_HOSTS;
-            match self.slots.get(&id) {
-                Some(slot) if blamed(slot) => self.lose(id, true),
+            let Some(slot) = self.slots.get(&id) else {
+                continue;
+            };
+            let (blamed, noted) = (blamed(slot), slot.noted.is_some());
+            let pulled_in_vain = slot.copies.len() >= PULLED_IN_VAIN;
+            if blamed {
+                self.lose(id, true);
+            } else if noted {
                 // It may not go to the host that has run it.
-                Some(slot) if slot.noted.is_some() => self.give_second(id, now),
-                _ => self.publish(id, now),
+                self.give_second(id, now);
+            } else if !pulled_in_vain || !self.give(id, false, now) {
+                self.publish(id, now);
             }
         }
     }

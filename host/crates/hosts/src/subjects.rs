@@ -11,6 +11,25 @@ pub const ALL_CONTROLS: &str = "wp.*.k";
 /// The consumer through which all hosts pull chunks.
 pub const CONSUMER: &str = "wp";
 
+/// Returns the start of the subjects on which a host is answered. It has more tokens behind it than a coordinator's inbox, so
+/// that permissions tell them apart.
+pub fn inbox(host: &HostName) -> String {
+    format!("_INBOX.{host}")
+}
+
+/// Returns true if a subject is one on which this host, and no other, is answered.
+pub fn is_in_inbox(subject: &str, host: &HostName) -> bool {
+    let rest = subject.strip_prefix("_INBOX.").and_then(|rest| rest.strip_prefix(host.as_str()));
+    let tokens = rest.and_then(|rest| rest.strip_prefix('.'));
+    tokens.is_some_and(|tokens| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        subject.len() <= MOST_INBOX && tokens.split('.').all(|token| !token.is_empty() && token.bytes().all(plain))
+    })
+}
+
+/// Maximum bytes of a subject in a host's inbox.
+const MOST_INBOX: usize = 256;
+
 /// Returns the subject of a host's beat to everybody.
 pub fn host(host: &HostName) -> String {
     format!("wp.h.{host}")
@@ -31,19 +50,19 @@ pub fn presence(run: RunId) -> String {
     format!("wp.{run}.w")
 }
 
-/// Returns the start of the subjects on which a host is answered, and given what it has not asked for.
-pub fn inbox(host: &HostLife) -> String {
-    format!("_INBOX.{}.{:x}", host.name, host.life)
+/// Returns the start of the subjects on which one life of a host is answered, and given what it has not asked for.
+pub fn inbox_of_life(host: &HostLife) -> String {
+    format!("{}.{:x}", inbox(&host.name), host.life)
 }
 
 /// Returns the subject on which a coordinator gives a host a chunk past the stream.
 pub fn given(host: &HostLife, run: RunId) -> String {
-    format!("{}.{run}.d", inbox(host))
+    format!("{}.{run}.d", inbox_of_life(host))
 }
 
 /// Returns the subject on which a coordinator tells a host that outcomes of a copy are not wanted any more.
 pub fn dropped(host: &HostLife, run: RunId, copy: CopyNumber) -> String {
-    format!("{}.{run}.x.{copy}", inbox(host))
+    format!("{}.{run}.x.{copy}", inbox_of_life(host))
 }
 
 /// Returns the run whose chunks a stream has.
@@ -68,7 +87,8 @@ pub enum FromHost {
 }
 
 impl FromHost {
-    const ALL: [(FromHost, &str); 3] = [(FromHost::Outcomes, "o"), (FromHost::Beat, "b"), (FromHost::Fetch, "i")];
+    pub(crate) const ALL: [(FromHost, &str); 3] =
+        [(FromHost::Outcomes, "o"), (FromHost::Beat, "b"), (FromHost::Fetch, "i")];
 
     fn token(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, token)| token)
@@ -113,6 +133,28 @@ mod tests {
     use super::*;
 
     const RUN: RunId = RunId([7; 16]);
+
+    #[test]
+    fn the_inbox_of_a_host_is_none_of_another() {
+        let host = HostName::new("a-1").unwrap();
+        assert!(is_in_inbox(&format!("{}.1f.{RUN}.o.3.0", inbox(&host)), &host));
+        for other in [
+            "_INBOX.a-1",
+            "_INBOX.a-1.",
+            "_INBOX.a-1..x",
+            "_INBOX.a-10.x",
+            "_INBOX.a-1.*",
+            "_INBOX.a-1.>",
+            "_INBOX.a-1.x y",
+            "_INBOX.a-1.x\r\nPUB",
+            "_INBOX.b.x",
+            "$JS.ACK.WP-1.wp.1.1.1.1.0",
+            &chunks(RUN),
+            &control(RUN),
+        ] {
+            assert!(!is_in_inbox(other, &host), "{other}");
+        }
+    }
 
     #[test]
     fn what_a_host_sends_is_known_by_its_subject_and_named_after_the_host() {

@@ -1,19 +1,27 @@
 //! A connection to a NATS server, which is made again for as long as it is wanted.
 //!
 //! One thread reads, and tells what came; whoever has the [`Client`] writes. What is written while there is no connection
-//! is dropped: all that is said over it is said again until it is answered. The protocol of NATS is a few lines of text
-//! ([`wire`]), so there is no library between it and this program, whose dependencies would come with one.
+//! is dropped: all that is said over it is said again until it is answered.
+//!
+//! The protocol of NATS is a few lines of text ([`wire`]), and TLS is that of rustls. The crate `async-nats` is not between
+//! them: it changes the features of crates that wasmtime shares (`tokio`, `bytes`, `futures`, `tracing`, and `semver` by the
+//! crate `nkeys`), so that wasmtime would be compiled a second time for all that does not have it; and it keeps what is written
+//! without a connection for the next one, where it would come a second time.
 
+mod tls;
 mod wire;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::url::BrokerUrl;
+use crate::access::{AccessError, BrokerAccess};
+use tls::Tls;
+use wasmpool_core::text::ForeignText;
+use wasmpool_run::error::Error;
 use wasmpool_run::scarce::start_thread;
 use wire::{Connect, Operation, Parser};
 pub use wire::{Message, ServerInfo};
@@ -29,6 +37,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Number of bytes that are gathered before they are written.
 const GATHERED: usize = 64 << 10;
+/// Number of bytes of messages that may wait to be handled, and what each counts beside its payload.
+const MOST_WAITING: usize = 16 << 20;
+const OF_MESSAGE: usize = 256;
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -36,9 +47,82 @@ pub enum ClientEvent {
     Connected(ServerInfo),
     /// There is none any more, or still none, for this reason. It is tried again.
     Disconnected(io::Error),
-    /// The server refuses this client. It is tried again.
-    Refused(String),
-    Message(Message),
+    /// Server and client do not come together, for a reason that lasts. It is tried again all the same.
+    Refused(ConnectionRefused),
+    /// The server lets this client not do something, in its own words.
+    Denied(String),
+    /// A message, which counts as waiting to be handled until its second part is dropped.
+    Message(Message, Waiting),
+}
+
+/// The bytes of messages that came and are not handled yet. Where they are too many nothing more is read, so that whoever
+/// sends without end fills the server's memory rather than this program's.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: Mutex<usize>,
+    fewer: Condvar,
+}
+
+/// A message's part of a backlog.
+#[derive(Debug)]
+pub struct Waiting {
+    backlog: Arc<Backlog>,
+    bytes: usize,
+}
+
+impl Backlog {
+    fn bytes(&self) -> MutexGuard<'_, usize> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(self: &Arc<Backlog>, bytes: usize) -> Waiting {
+        *self.bytes() += bytes;
+        Waiting { backlog: self.clone(), bytes }
+    }
+
+    /// Waits until there is room, but not for ever: the connection may end meanwhile.
+    fn wait_for_room(&self) {
+        let bytes = self.bytes();
+        if *bytes > MOST_WAITING {
+            drop(self.fewer.wait_timeout_while(bytes, IDLE, |bytes| *bytes > MOST_WAITING / 2));
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut bytes = self.backlog.bytes();
+        let before = *bytes;
+        *bytes -= self.bytes;
+        if before > MOST_WAITING / 2 && *bytes <= MOST_WAITING / 2 {
+            self.backlog.fewer.notify_one();
+        }
+    }
+}
+
+/// The reason why a connection is refused, by the server or by this side.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionRefused {
+    #[error("it refuses the connection: {}", ForeignText::of(.0))]
+    Login(String),
+    #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
+    Certificate(String),
+    #[error("it has no TLS, and tls:// asks for it")]
+    NoTls,
+    #[error(transparent)]
+    Access(#[from] AccessError),
+}
+
+impl ConnectionRefused {
+    /// Returns the error that a program ends with if it never had a connection.
+    pub fn into_error(self, access: &BrokerAccess) -> Error {
+        let said = format!("{access} cannot be used: {self}");
+        match self {
+            ConnectionRefused::Login(_) => Error::BrokerLogin(said),
+            ConnectionRefused::Certificate(_) => Error::BrokerCertificate(said),
+            ConnectionRefused::NoTls | ConnectionRefused::Access(_) => Error::Broker(said),
+        }
+    }
 }
 
 /// The writing half of a connection. Dropping it ends the connection.
@@ -49,31 +133,38 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    url: BrokerUrl,
+    access: BrokerAccess,
     name: String,
     started: Instant,
     /// When the server was last heard, in milliseconds since the start.
     heard: AtomicU64,
     ended: AtomicBool,
+    backlog: Arc<Backlog>,
     half: Mutex<WritingHalf>,
 }
 
 #[derive(Debug, Default)]
 struct WritingHalf {
     stream: Option<TcpStream>,
+    tls: Option<Arc<Tls>>,
     gathered: Vec<u8>,
     subjects: Vec<String>,
 }
 
 impl Client {
     /// Starts a thread that connects, and tells what happens.
-    pub fn start(url: BrokerUrl, name: &str, mut tell: impl FnMut(ClientEvent) + Send + 'static) -> io::Result<Client> {
+    pub fn start(
+        access: BrokerAccess,
+        name: &str,
+        mut tell: impl FnMut(ClientEvent) + Send + 'static,
+    ) -> io::Result<Client> {
         let shared = Arc::new(Shared {
-            url,
+            access,
             name: name.to_owned(),
             started: Instant::now(),
             heard: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            backlog: Arc::default(),
             half: Mutex::default(),
         });
         let reading = shared.clone();
@@ -135,7 +226,11 @@ impl WritingHalf {
         let Some(mut stream) = self.stream.as_ref().filter(|_| !self.gathered.is_empty()) else {
             return;
         };
-        if stream.write_all(&self.gathered).is_err() {
+        let written = match &self.tls {
+            None => stream.write_all(&self.gathered),
+            Some(tls) => tls.seal(&self.gathered).and_then(|sealed| stream.write_all(&sealed)),
+        };
+        if written.is_err() {
             self.close();
         }
         self.gathered.clear();
@@ -144,6 +239,7 @@ impl WritingHalf {
     /// Ends the connection, which the reading thread notices.
     fn close(&mut self) {
         self.gathered.clear();
+        self.tls = None;
         if let Some(stream) = self.stream.take() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -158,10 +254,10 @@ impl Shared {
     fn read_for_ever(&self, tell: &mut dyn FnMut(ClientEvent)) {
         let mut pause = FIRST_PAUSE;
         while !self.ended.load(Ordering::SeqCst) {
-            let ended = self.connect().and_then(|(stream, parser, info)| {
+            let ended = self.connect().and_then(|(incoming, info)| {
                 pause = FIRST_PAUSE;
                 tell(ClientEvent::Connected(info));
-                self.read(stream, parser, tell)
+                self.read(incoming, tell)
             });
             self.half().close();
             match ended {
@@ -176,9 +272,9 @@ impl Shared {
         }
     }
 
-    fn connect(&self) -> Result<(TcpStream, Parser, ServerInfo), ConnectionEnd> {
+    fn connect(&self) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
-        for address in self.url.addresses()? {
+        for address in self.access.url.addresses()? {
             match TcpStream::connect_timeout(&address, PATIENCE) {
                 Ok(stream) => return self.greet(stream),
                 Err(e) => last = e,
@@ -187,89 +283,107 @@ impl Shared {
         Err(last.into())
     }
 
-    fn greet(&self, mut stream: TcpStream) -> Result<(TcpStream, Parser, ServerInfo), ConnectionEnd> {
+    fn greet(&self, stream: TcpStream) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut parser = Parser::default();
+        let mut incoming = Incoming { stream, tls: None, parser: Parser::default() };
         let info = loop {
-            match parser.next()? {
+            match incoming.parser.next()? {
                 Some(Operation::Info(info)) => break info,
                 Some(_) => {}
-                None => self.receive_soon(&mut stream, &mut parser)?,
+                None => self.receive_soon(&mut incoming)?,
             }
         };
-        if info.tls_required {
-            return Err(ConnectionEnd::Refused("it wants TLS, which is not built in yet".to_owned()));
+        let url = &self.access.url;
+        let tls = url.wants_tls() || info.tls_required;
+        if tls {
+            if !info.tls_required && !info.tls_available {
+                return Err(ConnectionRefused::NoTls.into());
+            }
+            let config = self.access.tls().map_err(ConnectionRefused::from)?;
+            incoming.tls = Some(Arc::new(Tls::handshake(config, url.host(), &mut incoming.stream)?));
+            // What came in plain text is not part of what follows.
+            incoming.parser = Parser::default();
         }
+        let identity = self.access.identity();
         let mut hello = Vec::new();
-        wire::connect(&Connect::named(&self.name), &mut hello);
-        stream.write_all(&hello)?;
+        wire::connect(&Connect::new(&self.name, tls, identity.as_deref(), info.nonce.as_deref()), &mut hello);
+        let hello = incoming.tls.as_ref().map_or_else(|| Ok(hello.clone()), |tls| tls.seal(&hello))?;
+        incoming.stream.write_all(&hello)?;
         loop {
-            match parser.next()? {
+            match incoming.parser.next()? {
                 Some(Operation::Pong) => break,
-                Some(Operation::Error(why)) => return Err(ConnectionEnd::Refused(why)),
+                Some(Operation::Error(why)) => return Err(ConnectionRefused::Login(why).into()),
                 Some(_) => {}
-                None => self.receive_soon(&mut stream, &mut parser)?,
+                None => self.receive_soon(&mut incoming)?,
             }
         }
-        stream.set_read_timeout(Some(IDLE))?;
-        parser.allow(info.max_payload);
+        incoming.stream.set_read_timeout(Some(IDLE))?;
+        incoming.parser.allow(info.max_payload);
         let mut half = self.half();
         half.gathered.clear();
         let WritingHalf { gathered, subjects, .. } = &mut *half;
         subjects.iter().enumerate().for_each(|(at, subject)| wire::subscribe(subject, at + 1, gathered));
-        half.stream = Some(stream.try_clone()?);
+        half.stream = Some(incoming.stream.try_clone()?);
+        half.tls = incoming.tls.clone();
         half.flush();
         drop(half);
-        Ok((stream, parser, info))
+        Ok((incoming, info))
     }
 
     /// Receives something while greeting, when the server has to say something.
-    fn receive_soon(&self, stream: &mut TcpStream, parser: &mut Parser) -> io::Result<()> {
-        self.receive(stream, parser).map_err(|e| match e.kind() {
+    fn receive_soon(&self, incoming: &mut Incoming) -> io::Result<()> {
+        self.receive(incoming).map_err(|e| match e.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => io::Error::new(ErrorKind::TimedOut, "it does not answer"),
             _ => e,
         })
     }
 
-    fn receive(&self, stream: &mut TcpStream, parser: &mut Parser) -> io::Result<()> {
+    fn receive(&self, incoming: &mut Incoming) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
-        let count = match stream.read(&mut bytes) {
+        let count = match incoming.stream.read(&mut bytes) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
             Err(e) => return Err(e),
         };
         self.heard.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-        parser.feed(bytes.get(..count).unwrap_or_default());
+        let received = bytes.get(..count).unwrap_or_default();
+        match &incoming.tls {
+            None => incoming.parser.feed(received),
+            Some(tls) => tls.open(received, |bytes| incoming.parser.feed(bytes))?,
+        }
         Ok(())
     }
 
-    fn read(
-        &self,
-        mut stream: TcpStream,
-        mut parser: Parser,
-        tell: &mut dyn FnMut(ClientEvent),
-    ) -> Result<(), ConnectionEnd> {
+    fn read(&self, mut incoming: Incoming, tell: &mut dyn FnMut(ClientEvent)) -> Result<(), ConnectionEnd> {
         let mut unanswered = 0;
         loop {
-            while let Some(operation) = parser.next()? {
+            while let Some(operation) = incoming.parser.next()? {
                 match operation {
-                    Operation::Message(message) => tell(ClientEvent::Message(message)),
+                    Operation::Message(message) => {
+                        let waiting = self.backlog.add(message.payload.len() + OF_MESSAGE);
+                        tell(ClientEvent::Message(message, waiting));
+                    }
                     Operation::Ping => {
                         let mut half = self.half();
                         half.gathered.extend_from_slice(wire::PONG);
                         half.flush();
                     }
-                    // What this client may not do is not answered, and that is seen elsewhere.
-                    Operation::Pong | Operation::Info(_) | Operation::Error(_) | Operation::Ok => {}
+                    // The server goes on after these, and ends the connection after all others.
+                    Operation::Error(why) => match why.to_ascii_lowercase().contains("permissions violation") {
+                        true => tell(ClientEvent::Denied(why)),
+                        false => return Err(ConnectionRefused::Login(why).into()),
+                    },
+                    Operation::Pong | Operation::Info(_) | Operation::Ok => {}
                 }
             }
             if self.ended.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            match self.receive(&mut stream, &mut parser) {
+            self.backlog.wait_for_room();
+            match self.receive(&mut incoming) {
                 Ok(()) => unanswered = 0,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     unanswered += 1;
@@ -286,14 +400,36 @@ impl Shared {
     }
 }
 
+/// The reading half of a connection.
+struct Incoming {
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    parser: Parser,
+}
+
 /// The reason why a connection ended.
 enum ConnectionEnd {
     Io(io::Error),
-    Refused(String),
+    Refused(ConnectionRefused),
 }
 
 impl From<io::Error> for ConnectionEnd {
     fn from(e: io::Error) -> ConnectionEnd {
         ConnectionEnd::Io(e)
+    }
+}
+
+impl From<ConnectionRefused> for ConnectionEnd {
+    fn from(refused: ConnectionRefused) -> ConnectionEnd {
+        ConnectionEnd::Refused(refused)
+    }
+}
+
+impl From<tls::HandshakeError> for ConnectionEnd {
+    fn from(e: tls::HandshakeError) -> ConnectionEnd {
+        match e {
+            tls::HandshakeError::Certificate(why) => ConnectionRefused::Certificate(why).into(),
+            tls::HandshakeError::Io(e) => e.into(),
+        }
     }
 }

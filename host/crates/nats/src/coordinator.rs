@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::client::{Client, ClientEvent, Message};
+use crate::access::BrokerAccess;
+use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
 use crate::jetstream::{self, Answer};
 use crate::random;
-use crate::url::BrokerUrl;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::ForeignText;
@@ -48,13 +48,15 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Time that the broker has for the last request.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Maximum bytes of all chunks in the stream. The number of slots bounds them sooner.
-const STREAM: usize = 1 << 30;
+/// Number of slots that the stream has room for at first. With more, it is made larger.
+const FIRST_SLOTS: usize = 16;
+/// What JetStream says of a stream that was made with other settings: another size, that is.
+const STREAM_DIFFERS: u32 = 10058;
 
 /// A run over many machines.
 #[derive(Debug)]
 pub struct CoordinatedRun {
-    pub url: BrokerUrl,
+    pub access: BrokerAccess,
     /// Maximum number of chunks that are with hosts at a time.
     pub most: Option<usize>,
     pub max_items_per_worker: Option<u64>,
@@ -70,9 +72,9 @@ pub struct CoordinatedRun {
 
 impl CoordinatedRun {
     /// Returns a run by way of this message system, with the usual settings.
-    pub fn new(url: BrokerUrl) -> CoordinatedRun {
+    pub fn new(access: BrokerAccess) -> CoordinatedRun {
         CoordinatedRun {
-            url,
+            access,
             most: None,
             max_items_per_worker: None,
             grants: Grants::default(),
@@ -144,7 +146,7 @@ impl Coordinator {
         let (id, resumes) = (RunId(id), epoch > 0);
         let (commands, inputs) = mpsc::channel();
         let from_broker = commands.clone();
-        let client = Client::start(run.url.clone(), "wasmpool map", move |event| {
+        let client = Client::start(run.access.clone(), "wasmpool map", move |event| {
             // If the coordinator is gone, the connection ends soon.
             let _ = from_broker.send(Input::Broker(event));
         })?;
@@ -159,7 +161,7 @@ impl Coordinator {
         }
         let thread = CoordinatorThread {
             run: id,
-            url: run.url,
+            access: run.access,
             coordinator: u64::from_le_bytes(random::bytes()?),
             epoch,
             resumes,
@@ -168,7 +170,8 @@ impl Coordinator {
             inbox,
             supervisor: supervisor.clone(),
             started: Instant::now(),
-            slots: Slots::new(SlotsConfig { most: run.most, speculate, check: run.check }),
+            slots: Slots::new(SlotsConfig { most: run.most, speculate, check: run.check })
+                .with_secret(random::bytes()?),
             chunks: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
@@ -176,10 +179,13 @@ impl Coordinator {
             longest_part: 1,
             broker: BrokerState::Never,
             created: None,
+            room: run.most.unwrap_or(FIRST_SLOTS).min(FIRST_SLOTS),
             next_beat: Time::ZERO,
             next_look: Time::ZERO,
             away_since: Some(Time::ZERO),
             told_away: false,
+            refused: None,
+            told_denied: false,
             idle_since: Some(Time::ZERO),
             told_idle: false,
             single_since: None,
@@ -268,7 +274,7 @@ fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
 
 struct CoordinatorThread {
     run: RunId,
-    url: BrokerUrl,
+    access: BrokerAccess,
     /// The number of this process among those that coordinate the run.
     coordinator: u64,
     /// Number of times that the run was resumed before, and whether it is not known yet that no other process goes on with
@@ -292,11 +298,17 @@ struct CoordinatorThread {
     broker: BrokerState,
     /// When the stream was made, in the broker's words.
     created: Option<String>,
+    /// Number of slots that the stream has room for.
+    room: usize,
     next_beat: Time,
     next_look: Time,
     /// Since when the broker could not be reached, and since when no host has served the run; and whether that was told.
     away_since: Option<Time>,
     told_away: bool,
+    /// Why there is no connection any more, if the server refuses one.
+    refused: Option<ConnectionRefused>,
+    /// True once the user was told that something is not permitted.
+    told_denied: bool,
     idle_since: Option<Time>,
     told_idle: bool,
     /// Since when chunks have waited for a second host; zero once that was told.
@@ -377,7 +389,7 @@ impl CoordinatorThread {
         let ended = self.reply("end");
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             match inputs.recv_timeout(left) {
-                Ok(Input::Broker(ClientEvent::Message(message))) if message.subject == ended => return,
+                Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == ended => return,
                 Ok(Input::Broker(ClientEvent::Disconnected(_))) | Err(_) => return,
                 Ok(_) => {}
             }
@@ -420,7 +432,7 @@ impl CoordinatorThread {
                 self.away_since = None;
                 self.slots.broker_back(now);
                 if std::mem::take(&mut self.told_away) {
-                    self.tell(RemoteEvent::News(format!("{} is there again", self.url)));
+                    self.tell(RemoteEvent::News(format!("{} is there again", self.access)));
                 }
             }
             (true, None) => self.slots.tick(now),
@@ -437,7 +449,8 @@ impl CoordinatorThread {
             return;
         }
         if !std::mem::replace(&mut self.told_away, true) {
-            self.tell(RemoteEvent::News(format!("{} cannot be reached; the run waits for it", self.url)));
+            let why = self.refused.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            self.tell(RemoteEvent::News(format!("{} cannot be reached{why}; the run waits for it", self.access)));
         }
     }
 
@@ -448,7 +461,7 @@ impl CoordinatorThread {
             self.idle_since = None;
             if std::mem::take(&mut self.told_idle) {
                 let (s, n) = (if hosts == 1 { "" } else { "s" }, if workers == 1 { "" } else { "s" });
-                self.tell(RemoteEvent::News(format!("{hosts} host{s} with {workers} worker{n} at {}", self.url)));
+                self.tell(RemoteEvent::News(format!("{hosts} host{s} with {workers} worker{n} at {}", self.access)));
             }
             return;
         }
@@ -457,7 +470,7 @@ impl CoordinatorThread {
             self.tell(RemoteEvent::News(format!(
                 "no host serves this run; it waits for one (wasmpool serve, version {}) at {}",
                 env!("CARGO_PKG_VERSION"),
-                self.url
+                self.access
             )));
         }
     }
@@ -473,7 +486,7 @@ impl CoordinatorThread {
             self.single_since = Some(Time::ZERO);
             self.tell(RemoteEvent::News(format!(
                 "chunks that are to be checked wait for a second host at {}: one alone serves this run",
-                self.url
+                self.access
             )));
         }
     }
@@ -484,6 +497,7 @@ impl CoordinatorThread {
         match event {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
+                self.refused = None;
                 match self.resumes {
                     true => self.ask_for_other(),
                     false => self.make_stream(),
@@ -491,19 +505,29 @@ impl CoordinatorThread {
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
                 if self.now() >= FIRST_CONNECTION {
-                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot be reached: {e}", self.url))));
+                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot be reached: {e}", self.access))));
                 }
             }
             ClientEvent::Disconnected(_) => self.broker = BrokerState::Away,
             ClientEvent::Refused(why) if self.broker == BrokerState::Never => {
-                self.tell(RemoteEvent::Failed(Error::Broker(format!(
-                    "{} refuses the connection: {}",
-                    self.url,
-                    ForeignText::of(&why)
-                ))));
+                self.tell(RemoteEvent::Failed(why.into_error(&self.access)));
             }
-            ClientEvent::Refused(_) => self.broker = BrokerState::Away,
-            ClientEvent::Message(message) => self.receive(message),
+            ClientEvent::Refused(why) => {
+                self.broker = BrokerState::Away;
+                self.refused = Some(why);
+            }
+            ClientEvent::Denied(why) => self.denied(&why),
+            ClientEvent::Message(message, _held) => self.receive(message),
+        }
+    }
+
+    /// Handles that the server does not permit something.
+    fn denied(&mut self, why: &str) {
+        let said = format!("{} does not permit what a run needs: {}", self.access, ForeignText::of(why));
+        match self.created {
+            None => self.tell(RemoteEvent::Failed(Error::BrokerLogin(said))),
+            Some(_) if std::mem::replace(&mut self.told_denied, true) => {}
+            Some(_) => self.tell(RemoteEvent::News(said)),
         }
     }
 
@@ -522,7 +546,7 @@ impl CoordinatorThread {
     /// Ends the run here, since another process coordinates it.
     fn leave_to_other(&mut self, other: &str) {
         if !std::mem::replace(&mut self.disowned, true) {
-            let why = format!("{other} goes on with the run of this journal at {}", self.url);
+            let why = format!("{other} goes on with the run of this journal at {}", self.access);
             self.tell(RemoteEvent::Failed(Error::Broker(why)));
         }
     }
@@ -538,8 +562,21 @@ impl CoordinatorThread {
 
     fn make_stream(&mut self) {
         self.broker = BrokerState::MakesStream(self.now());
-        let (subject, asked) = jetstream::create_stream(self.run, STREAM);
+        let (subject, asked) = jetstream::create_stream(self.run, stream_bytes(self.room));
         self.client.publish(&subject, Some(&self.reply("stream")), &[&asked]);
+    }
+
+    /// Has the stream hold the chunks of this many slots.
+    fn make_room(&mut self, slots: usize) {
+        if slots > self.room {
+            self.room = slots.next_power_of_two();
+            self.update_stream("grown");
+        }
+    }
+
+    fn update_stream(&self, token: &str) {
+        let (subject, asked) = jetstream::update_stream(self.run, stream_bytes(self.room));
+        self.client.publish(&subject, Some(&self.reply(token)), &[&asked]);
     }
 
     fn make_consumer(&mut self) {
@@ -562,12 +599,21 @@ impl CoordinatorThread {
         let Some((kind, host)) = FromHost::parse(&message.subject, self.run) else {
             return;
         };
+        // The broker has answered a pull here, which somebody asked for in the name of this host: it is not the host's word.
+        if message.status.is_some() {
+            return;
+        }
+        // Somebody who asks for answers elsewhere would have the coordinator speak where hosts may not.
+        if message.reply.as_deref().is_some_and(|reply| !subjects::is_in_inbox(reply, &host)) {
+            return self.breach(&host);
+        }
         let now = self.now();
         match kind {
             FromHost::Beat => match notes::read::<RunBeat>(&message.payload) {
                 Some(beat) => self.slots.beat(&host, &beat, now),
-                None => self.slots.breach(&host, now),
+                None => self.breach(&host),
             },
+            FromHost::Fetch if self.slots.ignores(&host) => {}
             FromHost::Fetch => self.give(&message),
             FromHost::Outcomes => self.take(&host, message),
         }
@@ -575,6 +621,11 @@ impl CoordinatorThread {
 
     /// Handles what a coordinator of this run says: this one, or another.
     fn hear_other(&mut self, message: &Message) {
+        if let (BrokerState::AsksForOther(_), Some(Presence { process, machine })) =
+            (self.broker, notes::read(&message.payload))
+        {
+            return self.leave_to_other(&format!("process {process} on {}", ForeignText::of(&machine)));
+        }
         let Some(Control { coordinator, epoch, ended: false }) = notes::read(&message.payload) else {
             return;
         };
@@ -587,8 +638,9 @@ impl CoordinatorThread {
     fn tell_presence(&mut self, message: &Message) {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let presence = Presence { process: std::process::id(), machine: machine.trim().to_owned() };
-        if let Some(reply) = &message.reply {
-            self.client.publish(reply, None, &[&notes::write(&presence)]);
+        if message.reply.is_some() {
+            // No coordinator may publish into the inbox of another; all hear what is said of a run.
+            self.client.publish(&subjects::control(self.run), None, &[&notes::write(&presence)]);
         }
     }
 
@@ -596,14 +648,8 @@ impl CoordinatorThread {
     fn answered(&mut self, token: &str, message: &Message) {
         let (answer, now) = (Answer::read(&message.payload), self.now());
         match token {
-            "other" if matches!(self.broker, BrokerState::AsksForOther(_)) => {
-                match (message.status, notes::read::<Presence>(&message.payload)) {
-                    (Some(_), _) => self.delete_left_stream(),
-                    (None, Some(Presence { process, machine })) => {
-                        self.leave_to_other(&format!("process {process} on {}", ForeignText::of(&machine)));
-                    }
-                    (None, None) => self.leave_to_other("another process"),
-                }
+            "other" if matches!(self.broker, BrokerState::AsksForOther(_)) && message.status == Some(503) => {
+                self.delete_left_stream();
             }
             "deleted" if matches!(self.broker, BrokerState::DeletesStream(_)) => {
                 if std::mem::take(&mut self.resumes) {
@@ -630,15 +676,27 @@ impl CoordinatorThread {
                 self.say_control(false);
                 self.sweep();
             }
+            "stream" if answer.error.as_ref().is_some_and(|error| error.err_code == STREAM_DIFFERS) => {
+                self.update_stream("stream");
+            }
+            "grown" => {
+                if let Some(error) = answer.error.filter(|error| error.code != 404) {
+                    let why = ForeignText::of(&error.description);
+                    self.tell(RemoteEvent::News(format!(
+                        "{} has no room for more chunks at a time: {why}",
+                        self.access
+                    )));
+                }
+            }
             "stream" | "consumer" if self.created.is_none() => {
                 let why = match (message.status, answer.error) {
                     (Some(503), _) => "it has no JetStream, which has to be switched on (nats-server -js)".to_owned(),
-                    (_, Some(error)) => ForeignText::of(&error.description).to_string(),
+                    (_, Some(error)) => error.why(),
                     _ => return,
                 };
                 // It may just be starting.
                 if now >= FIRST_CONNECTION || message.status.is_none() {
-                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot carry a run: {why}", self.url))));
+                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot carry a run: {why}", self.access))));
                 }
             }
             "consumer" if self.broker != BrokerState::Ready => self.make_stream(),
@@ -663,6 +721,11 @@ impl CoordinatorThread {
     }
 
     // ---- hosts -------------------------------------------------------------------------------------------------------
+
+    /// Handles that a host has sent what no host sends.
+    fn breach(&mut self, host: &HostName) {
+        self.slots.breach(host, self.now());
+    }
 
     /// Gives a host bytes that it asks for.
     fn give(&mut self, message: &Message) {
@@ -690,7 +753,7 @@ impl CoordinatorThread {
     fn take(&mut self, host: &HostName, message: Message) {
         let now = self.now();
         let Some((head, body)) = OutcomesHead::parse(&message.payload) else {
-            return self.slots.breach(host, now);
+            return self.breach(host);
         };
         match self.slots.outcomes(host, &head, now) {
             Verdict::Later => {}
@@ -775,12 +838,18 @@ impl CoordinatorThread {
                 Order::Ask => {
                     self.client.publish(&jetstream::consumer_info(self.run), Some(&self.reply("ask")), &[]);
                 }
-                Order::Slots(count) => self.tell(RemoteEvent::Slots(count)),
+                Order::Slots(count) => {
+                    self.make_room(count);
+                    self.tell(RemoteEvent::Slots(count));
+                }
                 Order::Lose { slot, blamed, hosts } => {
                     self.chunks.remove(&slot);
                     self.tell(RemoteEvent::Lost { slot, blamed, how: lost_under(&hosts) });
                 }
                 Order::Refused(all) => self.tell(RemoteEvent::Failed(refused(all))),
+                Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
+                    "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"
+                ))),
             }
         }
     }
@@ -863,6 +932,11 @@ fn refused(all: Vec<(HostName, Refusal)>) -> Error {
             Error::Broker(format!("no host has the version that this run wants; {}", each.join("; ")))
         }
     }
+}
+
+/// Returns the maximum bytes of the stream for the chunks of so many slots. Each chunk is in it once, as a rule.
+fn stream_bytes(slots: usize) -> usize {
+    2 * wasmpool_scheduler::window(slots)
 }
 
 /// Returns what is said of an item under which hosts were lost.

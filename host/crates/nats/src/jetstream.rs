@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
+use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::names::RunId;
 use wasmpool_hosts::slots::KEPT;
 use wasmpool_hosts::subjects::{self, CONSUMER};
@@ -20,9 +21,17 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// Returns the subject and the content of the request that makes the stream, which changes nothing if it is there.
 pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
-    let stream = subjects::stream(run);
+    (format!("$JS.API.STREAM.CREATE.{}", subjects::stream(run)), stream(run, most_bytes))
+}
+
+/// Returns the request that makes the stream larger.
+pub fn update_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
+    (format!("$JS.API.STREAM.UPDATE.{}", subjects::stream(run)), stream(run, most_bytes))
+}
+
+fn stream(run: RunId, most_bytes: usize) -> Vec<u8> {
     let config = json!({
-        "name": stream,
+        "name": subjects::stream(run),
         "subjects": [subjects::chunks(run)],
         "retention": "workqueue",
         "storage": "memory",
@@ -31,7 +40,7 @@ pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
         "max_age": nanoseconds(KEPT),
         "num_replicas": 1,
     });
-    (format!("$JS.API.STREAM.CREATE.{stream}"), config.to_string().into_bytes())
+    config.to_string().into_bytes()
 }
 
 /// Returns the request that makes the consumer through which hosts pull.
@@ -118,8 +127,27 @@ impl StreamInfo {
 pub struct AnswerError {
     #[serde(default)]
     pub code: u16,
+    /// The number of the error in JetStream's own list.
+    #[serde(default)]
+    pub err_code: u32,
     #[serde(default)]
     pub description: String,
+}
+
+/// Errors of JetStream by which an account has no room for one more run: its streams, its consumers, its memory.
+const NO_ROOM: [u32; 6] = [10002, 10023, 10026, 10027, 10028, 10047];
+
+impl AnswerError {
+    /// Returns why a run cannot have what it asked for.
+    pub fn why(&self) -> String {
+        let said = ForeignText::of(&self.description);
+        match NO_ROOM.contains(&self.err_code) {
+            true => format!(
+                "{said}; each run takes a stream in memory: other runs have to end, or the JetStream limits of the account to be raised"
+            ),
+            false => said.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,9 +4,11 @@
 //! What is sent again, and which outcomes count, is decided in `wasmpool-hosts`; this crate carries it out. The connection
 //! belongs to the process of the command. Workers have no network and no descriptor of it.
 
+pub mod access;
 pub mod client;
 pub mod coordinator;
 mod jetstream;
+mod nkey;
 mod random;
 pub mod serve;
 pub mod url;

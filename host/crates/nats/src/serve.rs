@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, Message};
 use crate::random;
-use crate::url::BrokerUrl;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
 use task::TaskNews;
@@ -32,15 +32,18 @@ const LOOK: Duration = Duration::from_millis(250);
 const LAST_WORK: Duration = Duration::from_secs(30);
 /// Time within which the broker has to be reached at the start.
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
-/// Maximum number of runs that a host serves at a time.
+/// Maximum number of runs that a host serves at a time, and that it knows of: of one that was only announced it keeps a name.
 const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
 const MOST_REASONS: usize = 8;
+const MOST_ANNOUNCED: usize = 16 << 10;
+/// Maximum bytes of all that is being fetched: tasks, and items of large chunks.
+const MOST_FETCHED: u64 = 1 << 30;
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
-    pub url: BrokerUrl,
+    pub access: BrokerAccess,
     pub name: HostName,
     pub workers: usize,
     pub sandbox: SandboxMode,
@@ -96,14 +99,23 @@ impl Host {
         let Host { settings, inputs, sender } = self;
         let life = u64::from_le_bytes(random::bytes()?);
         let from_broker = sender.clone();
-        let client = Client::start(settings.url.clone(), "wasmpool serve", move |event| {
+        let client = Client::start(settings.access.clone(), "wasmpool serve", move |event| {
             let _ = from_broker.send(Input::Broker(event));
         })?;
-        let inbox = subjects::inbox(&HostLife { name: settings.name.clone(), life });
+        let inbox = subjects::inbox_of_life(&HostLife { name: settings.name.clone(), life });
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
-        let context = HostContext { settings, life, inbox, client, longest_part: 1, leaving: false };
+        let context = HostContext {
+            settings,
+            life,
+            inbox,
+            client,
+            longest_part: 1,
+            leaving: false,
+            full: false,
+            room: MOST_FETCHED,
+        };
         let runs = BTreeMap::new();
         let serving = Serving {
             context,
@@ -113,6 +125,7 @@ impl Host {
             next_beat: now,
             next_look: now,
             connected: false,
+            told_refused: false,
             left: None,
             at_once: false,
         };
@@ -129,6 +142,8 @@ struct Serving {
     next_look: Instant,
     /// True once the broker was reached.
     connected: bool,
+    /// True once it was told that the server refuses a connection.
+    told_refused: bool,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
     at_once: bool,
@@ -190,28 +205,42 @@ impl Serving {
     }
 
     fn hear(&mut self, event: ClientEvent, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let url = &self.context.settings.url;
+        let access = &self.context.settings.access;
         match event {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
+                self.told_refused = false;
                 let again = std::mem::replace(&mut self.connected, true);
                 let (name, workers) = (&self.context.settings.name, self.context.settings.workers);
                 match again {
-                    false => tell(&format!("{name} serves with {workers} workers at {url}")),
-                    true => tell(&format!("{url} is there again")),
+                    false => tell(&format!("{name} serves with {workers} workers at {access}")),
+                    true => tell(&format!("{access} is there again")),
                 }
                 self.runs.values_mut().for_each(ServedRun::reconnected);
                 self.beat();
                 Ok(())
             }
             ClientEvent::Disconnected(e) if !self.connected && self.started.elapsed() >= FIRST_CONNECTION => {
-                Err(Error::Broker(format!("{url} cannot be reached: {e}")))
+                Err(Error::Broker(format!("{access} cannot be reached: {e}")))
             }
-            ClientEvent::Refused(why) if !self.connected => {
-                Err(Error::Broker(format!("{url} refuses the connection: {}", ForeignText::of(&why))))
+            ClientEvent::Refused(why) if !self.connected => Err(why.into_error(access)),
+            ClientEvent::Refused(why) => {
+                if std::mem::replace(&mut self.told_refused, true) {
+                    return Ok(());
+                }
+                tell(&format!("{access}: {why}; it is tried again"));
+                Ok(())
             }
-            ClientEvent::Disconnected(_) | ClientEvent::Refused(_) => Ok(()),
-            ClientEvent::Message(message) => {
+            ClientEvent::Disconnected(_) => Ok(()),
+            ClientEvent::Denied(why) => {
+                // Without permissions under its own name a host can do nothing.
+                let name = &self.context.settings.name;
+                Err(Error::BrokerLogin(format!(
+                    "{access} does not permit what a host of the name {name} needs: {}",
+                    ForeignText::of(&why)
+                )))
+            }
+            ClientEvent::Message(message, _held) => {
                 self.receive(&message, tell);
                 Ok(())
             }
@@ -233,6 +262,9 @@ impl Serving {
             }
             None => (subjects::chunked(&message.subject), None),
         };
+        if rest.is_some_and(|token| token.starts_with(['m', 't', 'c'])) {
+            self.count_room();
+        }
         let Some((run, served)) = run.and_then(|run| Some((run, self.runs.get_mut(&run)?))) else {
             return;
         };
@@ -250,6 +282,17 @@ impl Serving {
                 }
             }
         }
+    }
+
+    /// Counts what is left for more runs and for what they fetch.
+    fn count_room(&mut self) {
+        let (mut places, mut fetched) = (0, 0);
+        for served in self.runs.values() {
+            places += usize::from(served.takes_place());
+            fetched += served.fetched();
+        }
+        self.context.full = places >= MOST_RUNS;
+        self.context.room = MOST_FETCHED.saturating_sub(fetched);
     }
 
     /// Handles what a coordinator says.
@@ -270,9 +313,11 @@ impl Serving {
         if control.ended {
             return;
         }
-        if !self.context.leaving && self.runs.len() < MOST_RUNS {
+        if !self.context.leaving && self.runs.len() < MOST_ANNOUNCED {
             let served = ServedRun::new(run, control);
-            served.ask(&self.context);
+            if !self.context.full {
+                served.ask(&self.context);
+            }
             self.runs.insert(run, served);
         }
     }
@@ -303,6 +348,7 @@ impl Serving {
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;
+            self.count_room();
             let gone: Vec<RunId> =
                 self.runs.iter().filter(|(_, served)| served.is_forgotten()).map(|(&run, _)| run).collect();
             for run in gone {
@@ -340,9 +386,9 @@ impl Serving {
 /// # Errors
 ///
 /// [`Error::Broker`] if the message system cannot be reached.
-pub fn hosts(url: &BrokerUrl, time: Duration) -> Result<BTreeMap<HostName, HostBeat>, Error> {
+pub fn hosts(access: &BrokerAccess, time: Duration) -> Result<BTreeMap<HostName, HostBeat>, Error> {
     let (sender, inputs) = mpsc::channel();
-    let client = Client::start(url.clone(), "wasmpool hosts", move |event| {
+    let client = Client::start(access.clone(), "wasmpool hosts", move |event| {
         let _ = sender.send(event);
     })?;
     client.subscribe(subjects::ALL_HOSTS);
@@ -356,18 +402,24 @@ pub fn hosts(url: &BrokerUrl, time: Duration) -> Result<BTreeMap<HostName, HostB
                 reached = true;
                 until = Instant::now() + time;
             }
-            Ok(ClientEvent::Message(message)) => {
+            Ok(ClientEvent::Message(message, _held)) => {
                 if let (Some(host), Some(beat)) = (subjects::beating(&message.subject), notes::read(&message.payload)) {
                     found.insert(host, beat);
                 }
             }
             Ok(ClientEvent::Disconnected(e)) => why = e.to_string(),
-            Ok(ClientEvent::Refused(said)) => why = ForeignText::of(&said).to_string(),
+            Ok(ClientEvent::Refused(refused)) => return Err(refused.into_error(access)),
+            Ok(ClientEvent::Denied(said)) => {
+                return Err(Error::BrokerLogin(format!(
+                    "{access} does not permit what the list of hosts needs: {}",
+                    ForeignText::of(&said)
+                )));
+            }
             Err(_) => break,
         }
     }
     match reached {
         true => Ok(found),
-        false => Err(Error::Broker(format!("{url} cannot be reached: {why}"))),
+        false => Err(Error::Broker(format!("{access} cannot be reached: {why}"))),
     }
 }

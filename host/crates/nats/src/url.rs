@@ -11,31 +11,35 @@ const PORT: u16 = 4222;
 pub struct BrokerUrl {
     host: String,
     port: u16,
+    /// True if nothing is said to a server without TLS.
+    tls: bool,
 }
 
 /// Error: a URL is none that this program can use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    #[error("it is no URL of a NATS server, such as nats://127.0.0.1:4222")]
+    #[error("it is no URL of a NATS server, such as tls://nats.example.com:4222 or nats://127.0.0.1:4222")]
     Form,
-    #[error("TLS is not built in yet: only a server on this machine can be reached, as nats://127.0.0.1:4222")]
-    Tls,
-    #[error("passwords in a URL are not taken: others can see the command line")]
+    #[error(
+        "passwords in a URL are not taken, since others can see the command line: log in by a file of credentials or by an nkey"
+    )]
     Password,
-    #[error("items would go over the network in plain text: without TLS, only a server on this machine is used")]
+    #[error(
+        "items would go over the network in plain text: only a server on this machine is used without TLS; use tls:// in place of nats://"
+    )]
     NotLoopback,
 }
 
 impl BrokerUrl {
-    /// Parses a URL. Only loopback addresses are taken, since nothing is encrypted.
+    /// Parses a URL. Without TLS, only loopback addresses are taken.
     ///
     /// # Errors
     ///
     /// [`UrlError`] says what is not taken.
     pub fn parse(text: &str) -> Result<BrokerUrl, UrlError> {
-        let rest = match text.split_once("://") {
-            Some(("nats", rest)) => rest,
-            Some(("tls", _)) => return Err(UrlError::Tls),
+        let (rest, tls) = match text.split_once("://") {
+            Some(("nats", rest)) => (rest, false),
+            Some(("tls", rest)) => (rest, true),
             _ => return Err(UrlError::Form),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -56,16 +60,26 @@ impl BrokerUrl {
             Ok(address) => address.is_loopback(),
             Err(_) => host == "localhost",
         };
-        match loopback {
-            true => Ok(BrokerUrl { host: host.to_owned(), port }),
+        match tls || loopback {
+            true => Ok(BrokerUrl { host: host.to_owned(), port, tls }),
             false => Err(UrlError::NotLoopback),
         }
     }
 
-    /// Looks up the addresses. A name that leads elsewhere than to this machine is refused here.
+    /// Returns true if nothing is said to a server without TLS.
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Returns the name or address that the server's certificate has to be for.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Looks up the addresses. Without TLS, a name that leads elsewhere than to this machine is refused here.
     pub(crate) fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
-        match addresses.iter().all(|address| address.ip().is_loopback()) {
+        match self.tls || addresses.iter().all(|address| address.ip().is_loopback()) {
             true => Ok(addresses),
             false => Err(std::io::Error::other(UrlError::NotLoopback)),
         }
@@ -74,9 +88,10 @@ impl BrokerUrl {
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "tls" } else { "nats" };
         match self.host.contains(':') {
-            true => write!(f, "nats://[{}]:{}", self.host, self.port),
-            false => write!(f, "nats://{}:{}", self.host, self.port),
+            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
         }
     }
 }
@@ -92,6 +107,9 @@ mod tests {
             ("nats://localhost", "nats://localhost:4222"),
             ("nats://[::1]:1/", "nats://[::1]:1"),
             ("nats://[::1]", "nats://[::1]:4222"),
+            ("tls://127.0.0.1", "tls://127.0.0.1:4222"),
+            ("tls://nats.example.com:4333/", "tls://nats.example.com:4333"),
+            ("tls://[2001:db8::1]", "tls://[2001:db8::1]:4222"),
         ] {
             assert_eq!(BrokerUrl::parse(text).unwrap().to_string(), shown);
         }
@@ -99,7 +117,8 @@ mod tests {
             ("nats://10.0.0.1:4222", UrlError::NotLoopback),
             ("nats://example.com", UrlError::NotLoopback),
             ("nats://localhost.example.com", UrlError::NotLoopback),
-            ("tls://127.0.0.1:4222", UrlError::Tls),
+            ("tls://me:secret@nats.example.com", UrlError::Password),
+            ("tls://", UrlError::Form),
             ("nats://me:secret@127.0.0.1", UrlError::Password),
             ("127.0.0.1:4222", UrlError::Form),
             ("http://127.0.0.1", UrlError::Form),

@@ -92,6 +92,12 @@ pub enum Error {
     /// The message system that connects a run's machines cannot be used, or no machine serves the run.
     #[error("{}", MessageLines(.0))]
     Broker(String),
+    /// The message system does not let this program in, or not do what it has to.
+    #[error("{}", MessageLines(.0))]
+    BrokerLogin(String),
+    /// The message system's certificate is not one that is believed.
+    #[error("{}", MessageLines(.0))]
+    BrokerCertificate(String),
     /// The run cannot continue with its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

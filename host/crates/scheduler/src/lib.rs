@@ -141,8 +141,8 @@ impl SchedulerConfig {
     }
 }
 
-/// Returns the window for this many workers.
-fn window(workers: usize) -> usize {
+/// Returns the window for this many workers: see [`SchedulerConfig::window`].
+pub fn window(workers: usize) -> usize {
     WINDOW + workers * WINDOW_PER_WORKER
 }
 

@@ -223,8 +223,13 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     let via = items.via.option_name("--via").to_string();
     if items.via.is_none() {
-        let option = items.check.is_some().then(|| items.check.option_name("--check").to_string());
-        return option.map_or(Ok(()), |option| Err(UsageError::OnlyOverHosts { option }));
+        let said = [("--tls-ca", &items.tls_ca), ("--creds", &items.creds), ("--nkey", &items.nkey)]
+            .into_iter()
+            // The environment may have them for other runs.
+            .find(|(_, file)| file.is_some() && file.source == SettingSource::CommandLine)
+            .map(|(option, file)| file.option_name(option).to_string());
+        let said = said.or_else(|| items.check.is_some().then(|| items.check.option_name("--check").to_string()));
+        return said.map_or(Ok(()), |option| Err(UsageError::WithoutVia { option }));
     }
     if items.check.is_some() && !*spec.deterministic {
         return Err(UsageError::CheckedByChance { check: items.check.option_name("--check").to_string() });

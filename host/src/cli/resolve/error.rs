@@ -56,11 +56,13 @@ pub enum UsageError {
     )]
     JournalOfShares { share: String, journal: String },
     #[cfg(feature = "hosts")]
+    #[error(
+        "{option} is about a run over many machines: name its message system with --via URL, or leave {option} out"
+    )]
+    WithoutVia { option: String },
+    #[cfg(feature = "hosts")]
     #[error("{option} cannot be used with {via} yet: {why}; leave one out")]
     NotOverHosts { option: String, via: String, why: &'static str },
-    #[cfg(feature = "hosts")]
-    #[error("{option} is about runs over many machines: it wants --via URL")]
-    OnlyOverHosts { option: String },
     #[cfg(feature = "hosts")]
     #[error("{check} compares the bytes of two hosts, which only --deterministic makes the same: add it")]
     CheckedByChance { check: String },

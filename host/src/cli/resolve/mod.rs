@@ -266,6 +266,8 @@ fn many_items(
     delimiter: Sourced<args::Delimiter>,
     from: ArgOrigins<'_>,
 ) -> ManyItems {
+    #[cfg(feature = "hosts")]
+    let broker = &items.broker;
     ManyItems {
         tasks,
         input,
@@ -278,6 +280,12 @@ fn many_items(
         workers: sourced!(from, items.workers),
         #[cfg(feature = "hosts")]
         via: sourced!(from, items.via),
+        #[cfg(feature = "hosts")]
+        tls_ca: sourced!(from, broker.tls_ca),
+        #[cfg(feature = "hosts")]
+        creds: sourced!(from, broker.creds),
+        #[cfg(feature = "hosts")]
+        nkey: sourced!(from, broker.nkey),
         #[cfg(feature = "hosts")]
         speculate: sourced!(from, items.speculate),
         #[cfg(feature = "hosts")]

@@ -11,13 +11,15 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 19] = [
+const MAY_CHANGE: [&str; 22] = [
     "check",
     "chunk-size",
+    "creds",
     "failed",
     "halt",
     "journal",
     "max-items-per-worker",
+    "nkey",
     "output",
     "policy",
     "progress",
@@ -28,6 +30,7 @@ const MAY_CHANGE: [&str; 19] = [
     "sandbox",
     "speculate",
     "timeout",
+    "tls-ca",
     "verbose",
     "via",
     "workers",
@@ -54,7 +57,8 @@ fn value(option: &str) -> Option<&'static str> {
         "delimiter" => "nul",
         "dir" => "/host::/guest",
         "env" => "A=b",
-        "failed" | "journal" | "output" | "policy" | "results" | "share-in" | "share-out" => "file",
+        "creds" | "failed" | "journal" | "nkey" | "output" | "policy" | "results" | "share-in" | "share-out"
+        | "tls-ca" => "file",
         "function" => "f",
         "halt" => "now",
         "init" => "1",
@@ -101,6 +105,7 @@ fn with(command: &str, option: &str) -> RunSpec {
         "check" => &["--via=nats://127.0.0.1", "--deterministic"],
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
         "resume" => &["--journal=file"],
+        "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "set-aside" => &["--task=a=b.wasm"],
         "share-in" | "share-out" => &["--share=jobs=queue"],
         _ => &[],

@@ -120,7 +120,7 @@ impl ReadyProcess {
             cache: context.cache,
             prepared: self.prepared()?,
         };
-        let end = work.run(config, self.spares.clone(), &mut sink, mailbox, notice)?;
+        let (end, _) = work.run(config, self.spares.clone(), &mut sink, mailbox, notice)?;
         sink.show_ends();
         let elapsed = sink.since.elapsed();
         Ok(match (sink.outcome, end) {

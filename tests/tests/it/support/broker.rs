@@ -1,30 +1,48 @@
 //! A real NATS server for a test, and hosts that serve through it.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::host::Host;
+use super::nats::{Speaker, UserKey};
 use super::run::{Run, wasmpool};
 use super::until;
 use crate::third_party::fetched;
 
-/// A NATS server with JetStream on a port of its own.
+/// A NATS server with JetStream on a port of its own. It permits what `serve --print-permissions` prints, and no more.
 pub struct Broker {
     program: PathBuf,
     folder: TempDir,
     port: u16,
     child: Child,
+    /// What stands in the configuration beside the account.
+    more: String,
+    /// The account's limits, in place of those that are printed.
+    limits: Option<String>,
+    has_account: bool,
+    /// The users of the account, each as it is printed.
+    users: RefCell<Vec<String>>,
+    keys: RefCell<BTreeMap<String, UserKey>>,
 }
 
+/// Users that are no hosts: whoever starts runs, and one who may do everything.
+const COORDINATOR: &str = "COORDINATOR";
+const ADMINISTRATOR: &str = "ADMINISTRATOR";
+
 /// Returns the server's program. If it is not available, that is printed, and the test is left out; where no guest may be
-/// left out, it fails.
+/// left out, it fails. `WASMPOOL_TEST_NATS_SERVER` names another one, such as the oldest that is supported.
 fn program() -> Option<PathBuf> {
-    let found = fetched("nats").map(|folder| folder.join("nats-server"));
+    let other = std::env::var_os("WASMPOOL_TEST_NATS_SERVER").map(PathBuf::from);
+    let found = other.or_else(|| fetched("nats").map(|folder| folder.join("nats-server")));
     let required = std::env::var_os("GUESTS_REQUIRED").is_some_and(|value| value == "1");
     assert!(found.is_some() || !required, "there is no NATS server to test with");
     found
@@ -33,17 +51,120 @@ fn program() -> Option<PathBuf> {
 impl Broker {
     /// Starts a server, if there is one to start.
     pub fn start() -> Option<Broker> {
+        Broker::configured("", None)
+    }
+
+    /// Starts a server with this part of a configuration in it, and with these limits of the account.
+    pub fn configured(more: &str, limits: Option<&str>) -> Option<Broker> {
+        Broker::with(more, limits, true)
+    }
+
+    /// Starts a server whose accounts are those of JWTs.
+    pub fn of_operator(configuration: &str) -> Option<Broker> {
+        Broker::with(configuration, None, false)
+    }
+
+    fn with(more: &str, limits: Option<&str>, has_account: bool) -> Option<Broker> {
         let program = program()?;
         // Another process may take the port before the server does; then there is another.
         for _ in 0..9 {
             let folder = TempDir::new().expect("a temporary directory");
             let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-            let mut broker = Broker { child: launch(&program, &folder, port), program: program.clone(), folder, port };
+            let keys = [COORDINATOR, ADMINISTRATOR].map(|name| (name.to_owned(), UserKey::new()));
+            let mut broker = Broker {
+                child: Command::new("true").spawn().expect("a process"),
+                program: program.clone(),
+                folder,
+                port,
+                more: more.to_owned(),
+                limits: limits.map(str::to_owned),
+                has_account,
+                users: RefCell::default(),
+                keys: RefCell::new(keys.into()),
+            };
+            let everything = format!("      {{ nkey: \"{}\" }}\n", broker.key(ADMINISTRATOR).public());
+            let [_, coordinator] = broker.printed("nobody");
+            broker.users.borrow_mut().extend([everything, coordinator]);
+            let _ = broker.child.wait();
+            broker.configure();
+            broker.child = launch(&broker.program, &broker.folder);
             if broker.is_there() {
                 return Some(broker);
             }
         }
         panic!("the server does not start");
+    }
+
+    /// Returns what is printed for a host and for whoever starts runs: each as a user of the configuration.
+    fn printed(&self, host: &str) -> [String; 2] {
+        let text = wasmpool().args(["serve", "--print-permissions", host]).run().exits(0).text().to_owned();
+        let coordinator = self.key(COORDINATOR).public();
+        let text = text.replace("PUBLIC-KEY-OF-COORDINATOR", &coordinator);
+        let users: Vec<String> = text.split("      { nkey: ").skip(1).map(user).collect();
+        users.try_into().expect("a host and a coordinator")
+    }
+
+    /// Writes its configuration.
+    fn configure(&self) {
+        let printed = wasmpool().args(["serve", "--print-permissions", "nobody"]).run().exits(0).text().to_owned();
+        let limits = printed.lines().find(|line| line.contains("jetstream {")).expect("the account's limits");
+        let limits = self.limits.as_deref().unwrap_or(limits);
+        let (port, store) = (self.port, self.folder.path().display());
+        let (more, users) = (&self.more, self.users.borrow().concat());
+        let account = match self.has_account {
+            true => format!("accounts {{\n  WASMPOOL {{\n{limits}\n    users [\n{users}    ]\n  }}\n}}\n"),
+            false => String::new(),
+        };
+        let text = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\" }}\n{more}\n{account}");
+        fs::write(self.folder.path().join("nats.conf"), text).expect("a configuration");
+    }
+
+    /// Returns the key of a user; a host that the server does not know yet is made known to it.
+    pub fn key(&self, name: &str) -> UserKey {
+        if let Some(key) = self.keys.borrow().get(name) {
+            return key.clone();
+        }
+        let key = UserKey::new();
+        self.keys.borrow_mut().insert(name.to_owned(), key.clone());
+        let [host, _] = self.printed(name);
+        let host = host.replace(&format!("PUBLIC-KEY-OF-{name}"), &key.public());
+        self.users.borrow_mut().push(host);
+        self.configure();
+        self.reload();
+        key
+    }
+
+    /// Has the server read its configuration again.
+    fn reload(&self) {
+        let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let reloads = || log().matches("Reloaded server configuration").count();
+        let before = reloads();
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process"));
+        kill(pid, Signal::SIGHUP).expect("the server runs");
+        until("the server reads its configuration", || {
+            assert!(!log().contains("Failed to reload"), "{}", log());
+            (reloads() > before).then_some(())
+        });
+    }
+
+    /// Returns the file with a user's seed.
+    pub fn nkey(&self, name: &str) -> PathBuf {
+        self.key(name).write(self.folder.path().join(format!("{name}.nk")))
+    }
+
+    /// Returns a connection of this user.
+    pub fn speaker(&self, name: &str) -> Speaker {
+        Speaker::connect(self.port, &self.key(name))
+    }
+
+    /// Returns a connection of a user who may do everything.
+    pub fn administrator(&self) -> Speaker {
+        self.speaker(ADMINISTRATOR)
+    }
+
+    /// Has a run go over hosts, whatever its arguments: what stands behind `--` is a command's.
+    pub fn via(&self, run: Run) -> Run {
+        run.env("WASMPOOL_VIA", self.url()).env("WASMPOOL_NKEY", self.nkey(COORDINATOR))
     }
 
     /// Waits until it takes connections; returns false if it has ended instead.
@@ -53,7 +174,7 @@ impl Broker {
                 return Some(false);
             }
             // Whoever else took the port would take connections, too.
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             log.contains("Server is ready").then_some(true)
         })
     }
@@ -62,18 +183,21 @@ impl Broker {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Returns true if it has a stream.
-    pub fn has_streams(&self) -> bool {
-        self.request("$JS.API.STREAM.NAMES", "").contains("\"WP-")
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
-    /// Sends a request, and returns what is answered.
-    pub fn request(&self, subject: &str, payload: &str) -> String {
-        let mut client = RawClient::connect(self);
-        client.subscribe("answer");
-        client.publish(subject, Some("answer"), payload.as_bytes());
-        let Received { payload, .. } = client.receive();
-        String::from_utf8(payload).expect("text")
+    /// Returns true if it has a stream.
+    pub fn has_streams(&self) -> bool {
+        !self.streams().is_empty()
+    }
+
+    /// Returns the names of its streams.
+    pub fn streams(&self) -> Vec<String> {
+        let answer = self.administrator().ask("$JS.API.STREAM.NAMES", b"");
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        let names = answer["streams"].as_array().cloned().unwrap_or_default();
+        names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
     }
 
     /// Kills it. All that it had in memory is lost.
@@ -84,13 +208,14 @@ impl Broker {
 
     /// Starts it again where it was.
     pub fn start_again(&mut self) {
-        self.child = launch(&self.program, &self.folder, self.port);
+        self.child = launch(&self.program, &self.folder);
         assert!(self.is_there(), "the server does not start again");
     }
 
     /// Returns `wasmpool serve` under this name.
     pub fn host(&self, name: &str) -> Run {
-        wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", "1"])
+        let run = wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", "1"]);
+        run.env("WASMPOOL_NKEY", self.nkey(name))
     }
 
     /// Starts a host, and waits until it serves.
@@ -101,60 +226,17 @@ impl Broker {
     }
 }
 
-/// A connection that says what a test wants it to say.
-pub struct RawClient(BufReader<TcpStream>);
-
-/// A message as it came.
-pub struct Received {
-    pub subject: String,
-    pub reply: Option<String>,
-    pub payload: Vec<u8>,
+/// Returns one user of a configuration, of which the first words are cut off.
+fn user(text: &str) -> String {
+    let end = text.find("      } }\n").expect("the end of a user") + "      } }\n".len();
+    format!("      {{ nkey: {}", &text[..end])
 }
 
-impl RawClient {
-    pub fn connect(broker: &Broker) -> RawClient {
-        let mut stream = TcpStream::connect(("127.0.0.1", broker.port)).expect("it takes connections");
-        stream.write_all(b"CONNECT {\"verbose\":false}\r\n").expect("it reads");
-        RawClient(BufReader::new(stream))
-    }
-
-    pub fn subscribe(&mut self, subject: &str) {
-        let said = format!("SUB {subject} 1\r\n");
-        self.0.get_mut().write_all(said.as_bytes()).expect("it reads");
-    }
-
-    pub fn publish(&mut self, subject: &str, reply: Option<&str>, payload: &[u8]) {
-        let mut said = format!("PUB {subject} {} {}\r\n", reply.unwrap_or_default(), payload.len()).into_bytes();
-        said.extend_from_slice(payload);
-        said.extend_from_slice(b"\r\n");
-        self.0.get_mut().write_all(&said).expect("it reads");
-    }
-
-    /// Waits for the next message.
-    pub fn receive(&mut self) -> Received {
-        loop {
-            let mut line = String::new();
-            assert!(self.0.read_line(&mut line).expect("it writes") > 0, "it has ended");
-            if line.starts_with("PING") {
-                self.0.get_mut().write_all(b"PONG\r\n").expect("it reads");
-            }
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if let ["MSG", subject, _, reply @ .., size] = words.as_slice() {
-                let mut payload = vec![0; size.parse::<usize>().expect("a size") + 2];
-                self.0.read_exact(&mut payload).expect("it writes");
-                payload.truncate(payload.len() - 2);
-                let reply = reply.first().map(|reply| (*reply).to_owned());
-                return Received { subject: (*subject).to_owned(), reply, payload };
-            }
-        }
-    }
-}
-
-fn launch(program: &PathBuf, folder: &TempDir, port: u16) -> Child {
+fn launch(program: &PathBuf, folder: &TempDir) -> Child {
     let log = File::create(folder.path().join("log")).expect("a log");
     Command::new(program)
-        .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-        .arg(folder.path())
+        .arg("-c")
+        .arg(folder.path().join("nats.conf"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod chaos;
 pub mod guest;
 pub mod host;
+pub mod nats;
 pub mod pressure;
 pub mod process;
 pub mod record;

@@ -33,6 +33,11 @@ impl ServingHost {
         self.held.saturating_add(self.given)
     }
 
+    /// Returns a host that has not told of itself yet.
+    pub fn unknown(now: Time) -> ServingHost {
+        ServingHost { life: 0, heard: now, workers: 0, held: 0, given: 0, refused: None, breaches: 0 }
+    }
+
     /// Returns true if nothing of the host is heard any more.
     pub fn is_ignored(&self) -> bool {
         self.breaches >= MOST_BREACHES

@@ -183,11 +183,44 @@ fn the_rest_of_a_chunk_is_given_back_if_its_host_ends_between_two_parts() {
 fn a_host_that_lies_three_times_is_not_heard_any_more() {
     let mut slots = with_chunk();
     (0..3).for_each(|_| slots.breach(&host("a"), s(1)));
-    assert_eq!(orders(&mut slots), [Order::Slots(0)]);
+    assert_eq!(orders(&mut slots), [Order::Ignored(host("a")), Order::Slots(0)]);
+    assert!(slots.ignores(&host("a")) && !slots.ignores(&host("b")));
     // Not even under a new life.
     beat(&mut slots, "a", 2, &[0], s(2));
     assert_eq!(orders(&mut slots), []);
     assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(2)), Verdict::Unwanted);
+}
+
+#[test]
+fn a_host_that_never_told_of_itself_is_ignored_like_any_other() {
+    let mut slots = with_chunk();
+    (0..9).for_each(|_| slots.breach(&host("x"), s(1)));
+    assert_eq!(orders(&mut slots), [Order::Ignored(host("x"))]);
+    beat(&mut slots, "x", 1, &[0], s(1));
+    assert_eq!(orders(&mut slots), []);
+}
+
+#[test]
+fn outcomes_count_only_for_a_copy_that_was_published() {
+    let mut slots = Slots::new(SlotsConfig::default()).with_secret([3; 32]);
+    beat(&mut slots, "a", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    let orders = orders(&mut slots);
+    let [_, Order::Publish { copy, .. }] = orders[..] else { panic!("{orders:?}") };
+    for guessed in [0, 1, copy ^ 1] {
+        assert_eq!(slots.outcomes(&host("a"), &head(1, guessed, 0, true), s(1)), Verdict::Unwanted);
+        assert_eq!(slots.slot_of(guessed), None);
+    }
+    let real = OutcomesHead { receipt: Receipt::default(), ..OutcomesHead { copy, ..head(1, 0, 0, true) } };
+    assert_eq!(slots.outcomes(&host("a"), &real, s(1)), TAKE);
+}
+
+#[test]
+fn a_beat_that_claims_more_than_any_host_holds_is_a_breach() {
+    let mut slots = with_chunk();
+    let all: Vec<CopyNumber> = (0..20_000).collect();
+    (0..3).for_each(|_| beat(&mut slots, "a", 1, &all, s(1)));
+    assert!(slots.ignores(&host("a")));
 }
 
 #[test]
@@ -337,4 +370,15 @@ fn a_chunk_that_nobody_pulls_is_published_again_before_the_broker_drops_it() {
     let all = orders(&mut slots);
     assert!(all.contains(&Order::Discard { sequence: 100 }) && all.contains(&Order::Publish { slot: 0, copy: 1 }));
     assert!(STALE < KEPT);
+}
+
+#[test]
+fn a_chunk_that_was_pulled_in_vain_is_given_to_a_host_that_serves() {
+    let mut slots = with_chunk();
+    slots.delivered(100, s(0));
+    assert_eq!(pass(&mut slots, "a", &[], 1, 5), [Order::Publish { slot: 0, copy: 1 }]);
+    slots.confirmed(1, 101, s(5));
+    slots.delivered(101, s(5));
+    assert_eq!(pass(&mut slots, "a", &[], 6, 10), [Order::Give { slot: 0, copy: 2, host: life("a") }]);
+    assert_eq!(pass(&mut slots, "a", &[2], 11, 60), []);
 }

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Identity;
+
 pub const PING: &[u8] = b"PING\r\n";
 pub const PONG: &[u8] = b"PONG\r\n";
 
@@ -28,6 +30,11 @@ pub struct ServerInfo {
     pub jetstream: bool,
     #[serde(default)]
     pub tls_required: bool,
+    #[serde(default)]
+    pub tls_available: bool,
+    /// What a client has to sign to log in.
+    #[serde(default)]
+    pub nonce: Option<String>,
 }
 
 impl ServerInfo {
@@ -37,8 +44,8 @@ impl ServerInfo {
     }
 }
 
-/// What this client says of itself.
-#[derive(Debug, Serialize)]
+/// What this client says of itself. It has no `Debug`, so that credentials get into no message.
+#[derive(Serialize)]
 pub struct Connect<'a> {
     verbose: bool,
     pedantic: bool,
@@ -50,14 +57,22 @@ pub struct Connect<'a> {
     echo: bool,
     headers: bool,
     no_responders: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sig: Option<String>,
 }
 
-impl Connect<'_> {
-    pub fn named(name: &str) -> Connect<'_> {
+impl<'a> Connect<'a> {
+    /// Returns what a client of this name says, which logs in as this identity where the server asks for one.
+    pub fn new(name: &'a str, tls: bool, identity: Option<&'a Identity>, nonce: Option<&str>) -> Connect<'a> {
+        let login = identity.zip(nonce);
         Connect {
             verbose: false,
             pedantic: false,
-            tls_required: false,
+            tls_required: tls,
             name,
             lang: "wasmpool",
             version: env!("CARGO_PKG_VERSION"),
@@ -65,6 +80,10 @@ impl Connect<'_> {
             echo: false,
             headers: true,
             no_responders: true,
+            jwt: login.and_then(|(identity, _)| identity.jwt()),
+            // A JWT has the key in it.
+            nkey: login.filter(|(identity, _)| identity.jwt().is_none()).map(|(identity, _)| identity.public_key()),
+            sig: login.map(|(identity, nonce)| identity.sign(nonce)),
         }
     }
 }

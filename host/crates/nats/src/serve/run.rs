@@ -37,6 +37,8 @@ const TRICKLE: Duration = Duration::from_secs(1);
 /// Time without the coordinator after which no more is pulled, and after which the run is dropped.
 const COORDINATOR_SILENCE: Duration = Duration::from_secs(10);
 const COORDINATOR_GONE: Duration = Duration::from_secs(60);
+/// Longest time between two questions for a manifest, which nobody may ever answer.
+const SELDOM: Duration = Duration::from_secs(16);
 /// Time without the coordinator after which another of the same epoch may take its place: it was killed before it had
 /// recorded anything.
 const COORDINATOR_LATE: Duration = Duration::from_secs(5);
@@ -45,8 +47,8 @@ const PULLED_AHEAD: Duration = Duration::from_millis(250);
 /// Chunks that take no longer than this are also given to workers ahead. Those that are not can still be given back.
 const GIVEN_AHEAD: Duration = Duration::from_millis(20);
 /// Maximum bytes of a manifest, and of a task.
-const MOST_MANIFEST: u64 = 64 << 20;
-const MOST_TASK: u64 = 1 << 30;
+const MOST_MANIFEST: u64 = 16 << 20;
+const MOST_TASK: u64 = 512 << 20;
 
 /// What all runs of a host share.
 pub(super) struct HostContext {
@@ -58,6 +60,10 @@ pub(super) struct HostContext {
     /// Maximum bytes of outcomes in a message.
     pub longest_part: usize,
     pub leaving: bool,
+    /// True if this host serves as many runs as it can.
+    pub full: bool,
+    /// Number of bytes that may still be fetched, over all runs.
+    pub room: u64,
 }
 
 /// Bytes that are fetched from the coordinator in parts.
@@ -66,23 +72,29 @@ struct FetchedBytes {
     bytes: Vec<u8>,
     most: u64,
     asked: Instant,
+    /// Time after which it is asked for again.
+    again: Duration,
 }
 
 impl FetchedBytes {
     fn new(most: u64) -> FetchedBytes {
-        FetchedBytes { bytes: Vec::new(), most, asked: Instant::now() }
+        FetchedBytes { bytes: Vec::new(), most, asked: Instant::now(), again: AGAIN }
     }
 
-    /// Takes an answer.
-    fn take(&mut self, offset: u64, answer: &[u8]) -> Fetched {
+    /// Takes an answer, if it leaves `room` for that many bytes.
+    fn take(&mut self, offset: u64, answer: &[u8], room: u64) -> Fetched {
         let Some((size, part)) = answer.split_first_chunk() else {
             return Fetched::Nothing;
         };
         let size = u64::from_le_bytes(*size);
+        if size > self.most || part.len() as u64 > room {
+            return Fetched::TooMuch;
+        }
         // One that comes a second time is no answer to what was asked last.
-        if offset != self.bytes.len() as u64 || size > self.most || offset + part.len() as u64 > size {
+        if offset != self.bytes.len() as u64 || offset + part.len() as u64 > size {
             return Fetched::Nothing;
         }
+        self.again = AGAIN;
         self.bytes.extend_from_slice(part);
         if self.bytes.len() as u64 == size { Fetched::All } else { Fetched::More }
     }
@@ -100,6 +112,8 @@ enum Fetched {
     Nothing,
     More,
     All,
+    /// There are more than this host takes.
+    TooMuch,
 }
 
 /// How far a run is.
@@ -178,6 +192,24 @@ impl ServedRun {
         self.held() == 0
     }
 
+    /// Returns true if the run takes a place among those that this host serves.
+    pub fn takes_place(&self) -> bool {
+        matches!(self.progress, Progress::Task(..) | Progress::Running { .. })
+    }
+
+    /// Returns the number of bytes that have come of what is being fetched.
+    pub fn fetched(&self) -> u64 {
+        let beside = match &self.progress {
+            Progress::Manifest(fetched) | Progress::Task(_, fetched) => fetched.bytes.len(),
+            Progress::Running { .. } | Progress::Refused(_) => 0,
+        };
+        let chunks = self.held.values().map(|held| match &held.state {
+            ChunkState::Fetched(fetched) => fetched.bytes.len(),
+            _ => 0,
+        });
+        (beside + chunks.sum::<usize>()) as u64
+    }
+
     pub fn held(&self) -> usize {
         self.wanted().count()
     }
@@ -225,6 +257,10 @@ impl ServedRun {
     // ---- what is said ------------------------------------------------------------------------------------------------
 
     pub fn beat(&self, context: &HostContext) {
+        // Of a run that was only announced, nothing is known that its coordinator could use.
+        if matches!(self.progress, Progress::Manifest(_)) {
+            return;
+        }
         self.send_beat(context, self.wanted().map(|(copy, _)| copy).collect());
     }
 
@@ -362,6 +398,13 @@ impl ServedRun {
             self.send_beat(context, held.iter().copied().chain([head.copy]).collect());
             return self.send_beat(context, held);
         }
+        // More than this host ever asks for.
+        let Progress::Running { workers, .. } = self.progress else {
+            return;
+        };
+        if self.held.len() > 4 * (workers + 4) {
+            return;
+        }
         // Another copy of what is here already.
         if self.wanted().any(|(_, held)| held.head.name == head.name) {
             return;
@@ -451,10 +494,11 @@ impl ServedRun {
         let Progress::Manifest(fetched) = &mut self.progress else {
             return;
         };
-        match fetched.take(offset, answer) {
+        match fetched.take(offset, answer, context.room) {
             Fetched::Nothing => return,
             Fetched::More => drop(fetched.next()),
             Fetched::All => self.progress = read_manifest(&fetched.bytes, &context.settings),
+            Fetched::TooMuch => self.progress = too_much("what it asks for"),
         }
         self.ask(context);
     }
@@ -469,7 +513,7 @@ impl ServedRun {
         let Progress::Task(asked, fetched) = &mut self.progress else {
             return false;
         };
-        match fetched.take(offset, answer) {
+        match fetched.take(offset, answer, context.room) {
             Fetched::Nothing => return false,
             Fetched::More => {
                 fetched.next();
@@ -477,6 +521,11 @@ impl ServedRun {
                 return false;
             }
             Fetched::All => {}
+            Fetched::TooMuch => {
+                self.progress = too_much("its task");
+                self.beat(context);
+                return false;
+            }
         }
         let (manifest, grants) = &**asked;
         let begun = Wasm::of_bytes(&fetched.bytes).and_then(|wasm| {
@@ -511,13 +560,18 @@ impl ServedRun {
         let Some(HeldChunk { head, state: ChunkState::Fetched(fetched), .. }) = self.held.get_mut(&copy) else {
             return;
         };
-        match fetched.take(offset, answer) {
+        match fetched.take(offset, answer, context.room) {
             Fetched::Nothing => return,
             Fetched::More => {
                 let offset = fetched.next();
                 return self.fetch(context, &Wanted::Chunk { copy, offset });
             }
             Fetched::All => {}
+            Fetched::TooMuch => {
+                // No beat names it any more, so it is published again.
+                self.held.remove(&copy);
+                return self.begin();
+            }
         }
         let items = head.items(std::mem::take(&mut fetched.bytes).into());
         match (items, self.held.get_mut(&copy)) {
@@ -619,8 +673,10 @@ impl ServedRun {
     /// Asks and sends again what was not answered.
     pub fn look(&mut self, context: &HostContext) {
         match &mut self.progress {
-            Progress::Manifest(fetched) | Progress::Task(_, fetched) if fetched.asked.elapsed() >= AGAIN => {
+            Progress::Manifest(_) if context.full => {}
+            Progress::Manifest(fetched) | Progress::Task(_, fetched) if fetched.asked.elapsed() >= fetched.again => {
                 fetched.next();
+                fetched.again = (fetched.again * 2).min(SELDOM);
                 self.ask(context);
             }
             _ => {}
@@ -679,6 +735,10 @@ fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
         }
         Err(e) => refuse(RefusalCause::Host, e.to_string()),
     }
+}
+
+fn too_much(what: &str) -> Progress {
+    refuse(RefusalCause::Host, format!("{what} is larger than this host has room for"))
 }
 
 fn refuse(cause: RefusalCause, message: String) -> Progress {

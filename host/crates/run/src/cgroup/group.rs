@@ -376,13 +376,14 @@ fn sweep(place: &Path) {
 
 /// Removes a cgroup, for which its processes may have to leave first: a parent may hear of a child's end before that.
 fn remove(folder: &Path) {
-    const TRIES: u32 = 100;
-    const PAUSE: Duration = Duration::from_millis(1);
-    for _ in 0..TRIES {
-        match fs::remove_dir(folder) {
-            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => thread::sleep(PAUSE),
-            _ => return,
-        }
+    const PATIENCE: Duration = Duration::from_millis(100);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+    let mut pause = Duration::from_micros(50);
+    let mut waited = Duration::ZERO;
+    while fs::remove_dir(folder).is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy) && waited < PATIENCE {
+        thread::sleep(pause);
+        waited += pause;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

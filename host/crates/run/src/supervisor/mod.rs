@@ -255,13 +255,14 @@ pub struct Supervisor<'a> {
     scheduler: Scheduler,
     /// Time that a worker has to become ready, and the part of it that is for `init`.
     start_timeout: [Duration; 2],
-    place: Workplace<'a>,
     /// True if values come in parts.
     in_parts: bool,
     sink: &'a mut dyn OutcomeSink,
     mailbox: &'a Mailbox,
     epoll: Epoll,
     workers: BTreeMap<WorkerId, WorkerProcess>,
+    /// Declared after the workers: it keeps the room for their processes, which have to end before it is dropped.
+    place: Workplace<'a>,
     shared: Option<SharedParty>,
     chunks: StoredChunks,
     clock: RunClock,
@@ -423,6 +424,23 @@ impl<'a> Supervisor<'a> {
             self.chunks.waiting(true).into_iter().for_each(|group| self.sink.wait(group));
         }
         end
+    }
+
+    /// Ends all workers without waiting for that.
+    pub fn into_ending(mut self) -> EndingWorkers {
+        self.kill_all();
+        let spares = match &self.place {
+            Workplace::Here { spares, .. } => Some(spares.clone()),
+            Workplace::Elsewhere(_) => None,
+        };
+        EndingWorkers { _workers: std::mem::take(&mut self.workers), _spares: spares }
+    }
+
+    fn kill_all(&self) {
+        // All are killed first; afterwards each is only waited for.
+        for process in self.workers.values() {
+            process.child.kill();
+        }
     }
 
     fn run_to_end(&mut self) -> Result<RunEnd, Error> {
@@ -1194,11 +1212,16 @@ pub fn most_of_outcome(call: &TaskCall) -> u64 {
 
 impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
-        // All are killed first; afterwards each is only waited for.
-        for process in self.workers.values() {
-            process.child.kill();
-        }
+        self.kill_all();
     }
+}
+
+/// Workers that were killed. Dropping this waits for their ends, which take some time, and gives up the room for them.
+#[derive(Debug, Default)]
+pub struct EndingWorkers {
+    _workers: BTreeMap<WorkerId, WorkerProcess>,
+    /// Declared after the workers, as in a [`Supervisor`].
+    _spares: Option<SpareWorkers>,
 }
 
 /// Parses what a worker sent. A failure is parsed and written anew, so that none of its bytes reach the output
