@@ -291,7 +291,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME", env = "WASMPOOL_NAME", value_parser = HostName::new)]
     pub name: Option<HostName>,
     /// Print what the server has to permit to a host of this name, or of --name, and to whoever starts runs; serve nothing
-    #[arg(long, value_name = "HOST", num_args = 0..=1, value_parser = HostName::new)]
+    #[arg(long, value_name = "HOST", num_args = 0..=1, env = "WASMPOOL_PRINT_PERMISSIONS", value_parser = HostName::new)]
     pub print_permissions: Option<Option<HostName>>,
     /// Worker processes, over all runs [default: the CPUs this process may use]
     #[arg(short = 'j', long, value_name = "N", env = "WASMPOOL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]

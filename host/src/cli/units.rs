@@ -330,12 +330,22 @@ pub fn chunk_size(text: &str) -> Result<wasmpool_scheduler::ChunkSize, ParseUnit
     }
 }
 
+/// The reason why a text is not the address of a message system.
+#[cfg(feature = "hosts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseBrokerUrlError {
+    #[error("{} (--creds FILE, --nkey FILE)", UrlError::Password)]
+    Password,
+    #[error("{0}")]
+    Other(UrlError),
+}
+
 /// Parses the address of a message system.
 #[cfg(feature = "hosts")]
-pub fn broker_url(text: &str) -> Result<BrokerUrl, String> {
+pub fn broker_url(text: &str) -> Result<BrokerUrl, ParseBrokerUrlError> {
     BrokerUrl::parse(text).map_err(|e| match e {
-        UrlError::Password => format!("{e} (--creds FILE, --nkey FILE)"),
-        e => e.to_string(),
+        UrlError::Password => ParseBrokerUrlError::Password,
+        e => ParseBrokerUrlError::Other(e),
     })
 }
 

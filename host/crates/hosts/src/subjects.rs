@@ -23,10 +23,14 @@ pub fn is_in_inbox(subject: &str, host: &HostName) -> bool {
     let tokens = rest.and_then(|rest| rest.strip_prefix('.'));
     tokens.is_some_and(|tokens| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        subject.len() <= MOST_INBOX && tokens.split('.').all(|token| !token.is_empty() && token.bytes().all(plain))
+        subject.len() <= MOST_INBOX
+            && tokens.split('.').count() >= LEAST_TOKENS
+            && tokens.split('.').all(|token| !token.is_empty() && token.bytes().all(plain))
     })
 }
 
+/// Number of tokens behind a host's name at least: fewer are permitted to nobody.
+const LEAST_TOKENS: usize = 3;
 /// Maximum bytes of a subject in a host's inbox.
 const MOST_INBOX: usize = 256;
 
@@ -142,6 +146,7 @@ mod tests {
             "_INBOX.a-1",
             "_INBOX.a-1.",
             "_INBOX.a-1..x",
+            "_INBOX.a-1.1f.x",
             "_INBOX.a-10.x",
             "_INBOX.a-1.*",
             "_INBOX.a-1.>",

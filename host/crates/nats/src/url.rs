@@ -16,7 +16,7 @@ pub struct BrokerUrl {
 }
 
 /// Error: a URL is none that this program can use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("it is no URL of a NATS server, such as tls://nats.example.com:4222 or nats://127.0.0.1:4222")]
     Form,

@@ -66,6 +66,7 @@ impl Broker {
 
     fn with(more: &str, limits: Option<&str>, has_account: bool) -> Option<Broker> {
         let program = program()?;
+        let mut said = String::new();
         // Another process may take the port before the server does; then there is another.
         for _ in 0..9 {
             let folder = TempDir::new().expect("a temporary directory");
@@ -91,8 +92,9 @@ impl Broker {
             if broker.is_there() {
                 return Some(broker);
             }
+            said = broker.log();
         }
-        panic!("the server does not start");
+        panic!("the server does not start: {said}");
     }
 
     /// Returns what is printed for a host and for whoever starts runs: each as a user of the configuration.
@@ -134,15 +136,19 @@ impl Broker {
         key
     }
 
+    /// Returns what the server has said.
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// Has the server read its configuration again.
     fn reload(&self) {
-        let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let reloads = || log().matches("Reloaded server configuration").count();
+        let reloads = || self.log().matches("Reloaded server configuration").count();
         let before = reloads();
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process"));
         kill(pid, Signal::SIGHUP).expect("the server runs");
         until("the server reads its configuration", || {
-            assert!(!log().contains("Failed to reload"), "{}", log());
+            assert!(!self.log().contains("Failed to reload"), "{}", self.log());
             (reloads() > before).then_some(())
         });
     }
@@ -181,10 +187,6 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// Returns true if it has a stream.

@@ -12,8 +12,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
 /// The first bytes of the texts of a user's seed and public key.
-const SEED_OF_USER: [u8; 2] = [18 << 3 | 20 >> 5, (20 << 3) as u8];
 const USER: [u8; 1] = [20 << 3];
+const SEED_OF_USER: [u8; 2] = [18 << 3 | USER[0] >> 5, (USER[0] & 31) << 3];
 
 /// The key of a user.
 #[derive(Clone)]
@@ -80,6 +80,7 @@ pub enum Heard {
 pub struct Speaker {
     to: TcpStream,
     from: BufReader<TcpStream>,
+    subscriptions: u32,
 }
 
 impl Speaker {
@@ -96,7 +97,7 @@ impl Speaker {
             "verbose": false, "pedantic": false, "protocol": 1, "headers": true, "no_responders": true, "lang": "test",
             "nkey": key.public(), "sig": key.sign(nonce),
         });
-        let mut speaker = Speaker { to, from };
+        let mut speaker = Speaker { to, from, subscriptions: 0 };
         speaker.write(format!("CONNECT {hello}\r\n").as_bytes());
         assert_eq!(speaker.settle(), Vec::<String>::new(), "the server refuses the test's own client");
         speaker
@@ -107,7 +108,8 @@ impl Speaker {
     }
 
     pub fn subscribe(&mut self, subject: &str) {
-        self.write(format!("SUB {subject} 1\r\n").as_bytes());
+        self.subscriptions += 1;
+        self.write(format!("SUB {subject} {}\r\n", self.subscriptions).as_bytes());
     }
 
     pub fn publish(&mut self, subject: &str, reply: &str, payload: &[u8]) {
@@ -118,11 +120,12 @@ impl Speaker {
 
     /// Asks, and returns the answer.
     pub fn ask(&mut self, subject: &str, payload: &[u8]) -> Vec<u8> {
-        self.subscribe("answer");
-        self.publish(subject, "answer", payload);
+        let answer = format!("answer.{}", self.subscriptions);
+        self.subscribe(&answer);
+        self.publish(subject, &answer, payload);
         loop {
             if let Heard::Message { subject, payload, .. } = self.next()
-                && subject == "answer"
+                && subject == answer
             {
                 return payload;
             }

@@ -49,6 +49,8 @@ const GIVEN_AHEAD: Duration = Duration::from_millis(20);
 /// Maximum bytes of a manifest, and of a task.
 const MOST_MANIFEST: u64 = 16 << 20;
 const MOST_TASK: u64 = 512 << 20;
+/// Maximum bytes of a chunk whose items are fetched.
+const MOST_CHUNK: u64 = 1 << 30;
 
 /// What all runs of a host share.
 pub(super) struct HostContext {
@@ -89,6 +91,10 @@ impl FetchedBytes {
         let size = u64::from_le_bytes(*size);
         if size > self.most || part.len() as u64 > room {
             return Fetched::TooMuch;
+        }
+        // Nothing is asked for at once again where nothing came, so that nobody keeps this host busy by answering.
+        if part.is_empty() && size > self.bytes.len() as u64 {
+            return Fetched::Nothing;
         }
         // One that comes a second time is no answer to what was asked last.
         if offset != self.bytes.len() as u64 || offset + part.len() as u64 > size {
@@ -402,7 +408,7 @@ impl ServedRun {
         let Progress::Running { workers, .. } = self.progress else {
             return;
         };
-        if self.held.len() > 4 * (workers + 4) {
+        if self.held.len() > 4 * (workers + 4) || (head.away && head.size > MOST_CHUNK) {
             return;
         }
         // Another copy of what is here already.
