@@ -19,14 +19,16 @@ use wasmpool_hosts::chunk::{ChunkHead, ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
 use wasmpool_hosts::names::{HostName, RunId};
 use wasmpool_hosts::notes::{self, Control, Manifest, RefusalCause, RunBeat, Wanted};
-use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, each};
+use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, Time, Verdict};
 use wasmpool_hosts::subjects::{self, CONSUMER, FromHost};
 use wasmpool_ipc::lane::frame::ChunkHeader;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
 use wasmpool_run::scarce::start_thread;
-use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots, most_of_outcome};
+use wasmpool_run::supervisor::{
+    BadOutcome, Event, EventSender, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots, most_of_outcome,
+};
 use wasmpool_scheduler::WorkerId;
 
 /// Time between two looks at what may be late.
@@ -195,6 +197,18 @@ struct SentChunk {
     gathering: Gathering,
     /// Where the host waits that sent what is being taken, and whether it was the last part.
     answer: Option<(String, bool)>,
+}
+
+/// Outcomes, none of which is cut off.
+#[derive(Debug)]
+struct WholeOutcomes(Bytes);
+
+impl RemoteOutcomes for WholeOutcomes {
+    fn each(&self, take: &mut dyn FnMut(RemoteOutcome<'_>) -> Result<(), BadOutcome>) -> Result<(), BadOutcome> {
+        let Self(bytes) = self;
+        each(bytes)
+            .try_for_each(|SentOutcome { worker, header, payload }| take(RemoteOutcome { worker, header, payload }))
+    }
 }
 
 struct CoordinatorThread {
@@ -570,12 +584,7 @@ impl CoordinatorThread {
                 match chunk.gathering.take(body, head.last) {
                     Ok(whole) => {
                         chunk.answer = Some((message.reply.unwrap_or_default(), head.last));
-                        let outcomes = each(&whole).map(|outcome| RemoteOutcome {
-                            worker: outcome.worker,
-                            header: outcome.header,
-                            payload: whole.slice_ref(outcome.payload),
-                        });
-                        let (outcomes, host) = (outcomes.collect(), host.shared());
+                        let (outcomes, host) = (Box::new(WholeOutcomes(whole)), host.shared());
                         self.tell(RemoteEvent::Outcomes { slot, host, outcomes });
                     }
                     Err(_) => self.slots.broken(slot, now),
