@@ -187,6 +187,11 @@ pub struct ItemArgs {
     #[cfg(feature = "hosts")]
     #[command(flatten)]
     pub broker: BrokerArgs,
+    /// Where the message system of --via keeps the chunks that wait for a host: `file` spares those that are on their way when it
+    /// is started again, and costs time for each
+    #[cfg(feature = "hosts")]
+    #[arg(long, value_enum, default_value_t = ViaStorage::Memory, env = "WASMPOOL_VIA_STORAGE")]
+    pub via_storage: ViaStorage,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
@@ -461,6 +466,13 @@ pub enum Delimiter {
     Newline,
     Nul,
     None,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ViaStorage {
+    Memory,
+    File,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 
 use super::share::SharedObject;
 use super::source::Sourced;
+#[cfg(feature = "hosts")]
+use crate::cli::args::ViaStorage;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 use crate::cli::units::NamedTask;
 use wasmpool_core::outcome::FailureKind;
@@ -153,6 +155,9 @@ pub struct ManyItems {
     #[cfg(feature = "hosts")]
     #[serde(skip)]
     pub nkey: Sourced<Option<PathBuf>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub via_storage: Sourced<ViaStorage>,
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]

@@ -5,7 +5,7 @@ use wasmpool_run::tell;
 
 use super::apart::{self, ApartError, InputLists, ReadFiles};
 #[cfg(feature = "hosts")]
-use super::args::BrokerArgs;
+use super::args::{BrokerArgs, ViaStorage};
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
@@ -22,7 +22,7 @@ use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
 use wasmpool_core::text::{ForeignText, MessageLines};
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::CoordinatedRun;
+use wasmpool_nats::coordinator::{ChunkStorage, CoordinatedRun};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
@@ -151,7 +151,11 @@ fn via(options: &Options) -> Result<Option<CoordinatedRun>, Error> {
     };
     let most = (*options.workers).map(|workers| workers as usize);
     let access = access(url, &files)?;
-    Ok(Some(CoordinatedRun { access, most, max_items_per_worker: *options.max_items_per_worker }))
+    let storage = match *options.via_storage {
+        ViaStorage::Memory => ChunkStorage::Memory,
+        ViaStorage::File => ChunkStorage::File,
+    };
+    Ok(Some(CoordinatedRun { access, most, storage, max_items_per_worker: *options.max_items_per_worker }))
 }
 
 /// Returns the files that are read to reach the message system.

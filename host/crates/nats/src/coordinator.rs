@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
+pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::random;
 use wasmpool_core::policy::TaskCall;
@@ -56,6 +57,7 @@ pub struct CoordinatedRun {
     pub access: BrokerAccess,
     /// Maximum number of chunks that are with hosts at a time.
     pub most: Option<usize>,
+    pub storage: ChunkStorage,
     pub max_items_per_worker: Option<u64>,
 }
 
@@ -113,6 +115,7 @@ impl Coordinator {
         let thread = CoordinatorThread {
             run: id,
             access: run.access,
+            storage: run.storage,
             coordinator: u64::from_le_bytes(random::bytes()?),
             client,
             inbox,
@@ -214,6 +217,7 @@ impl RemoteOutcomes for WholeOutcomes {
 struct CoordinatorThread {
     run: RunId,
     access: BrokerAccess,
+    storage: ChunkStorage,
     /// The number of this process among those that coordinate the run.
     coordinator: u64,
     client: Client,
@@ -433,7 +437,7 @@ impl CoordinatorThread {
 
     fn make_stream(&mut self) {
         self.broker = BrokerState::MakesStream(self.now());
-        let (subject, asked) = jetstream::create_stream(self.run, stream_bytes(self.room));
+        let (subject, asked) = jetstream::create_stream(self.run, stream_bytes(self.room), self.storage);
         self.client.publish(&subject, Some(&self.reply("stream")), &[&asked]);
     }
 
@@ -446,7 +450,7 @@ impl CoordinatorThread {
     }
 
     fn update_stream(&self, token: &str) {
-        let (subject, asked) = jetstream::update_stream(self.run, stream_bytes(self.room));
+        let (subject, asked) = jetstream::update_stream(self.run, stream_bytes(self.room), self.storage);
         self.client.publish(&subject, Some(&self.reply(token)), &[&asked]);
     }
 

@@ -13,22 +13,35 @@ const ACK_WAIT: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Number of pulls that wait at a time, of all hosts.
 const MOST_PULLS: u32 = 100_000;
 
+/// Where the broker keeps the chunks that wait for a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChunkStorage {
+    /// In memory. What is lost with it is published again.
+    #[default]
+    Memory,
+    /// In files, so that a broker that is started again still has them.
+    File,
+}
+
 /// Returns the subject and the content of the request that makes the stream, which changes nothing if it is there.
-pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
-    (format!("$JS.API.STREAM.CREATE.{}", subjects::stream(run)), stream(run, most_bytes))
+pub fn create_stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> (String, Vec<u8>) {
+    (format!("$JS.API.STREAM.CREATE.{}", subjects::stream(run)), stream(run, most_bytes, storage))
 }
 
 /// Returns the request that makes the stream larger.
-pub fn update_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
-    (format!("$JS.API.STREAM.UPDATE.{}", subjects::stream(run)), stream(run, most_bytes))
+pub fn update_stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> (String, Vec<u8>) {
+    (format!("$JS.API.STREAM.UPDATE.{}", subjects::stream(run)), stream(run, most_bytes, storage))
 }
 
-fn stream(run: RunId, most_bytes: usize) -> Vec<u8> {
+fn stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> Vec<u8> {
     let config = json!({
         "name": subjects::stream(run),
         "subjects": [subjects::chunks(run)],
         "retention": "workqueue",
-        "storage": "memory",
+        "storage": match storage {
+            ChunkStorage::Memory => "memory",
+            ChunkStorage::File => "file",
+        },
         "discard": "new",
         "max_bytes": most_bytes,
         "num_replicas": 1,

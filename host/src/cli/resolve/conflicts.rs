@@ -8,6 +8,8 @@ use std::path::Path;
 use super::UsageError;
 use crate::cli::args::InputFormat;
 #[cfg(feature = "hosts")]
+use crate::cli::args::ViaStorage;
+#[cfg(feature = "hosts")]
 use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
@@ -224,8 +226,11 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
         let said = [("--tls-ca", &items.tls_ca), ("--creds", &items.creds), ("--nkey", &items.nkey)]
             .into_iter()
             .find(|(_, file)| file.is_some() && file.source == SettingSource::CommandLine);
-        return match said {
-            Some((option, file)) => Err(UsageError::WithoutVia { option: file.option_name(option).to_string() }),
+        let storage = (*items.via_storage == ViaStorage::File
+            && items.via_storage.source == SettingSource::CommandLine)
+            .then(|| items.via_storage.option_name("--via-storage"));
+        return match said.map(|(option, file)| file.option_name(option)).or(storage) {
+            Some(option) => Err(UsageError::WithoutVia { option: option.to_string() }),
             None => Ok(()),
         };
     }

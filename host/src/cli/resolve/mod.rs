@@ -286,6 +286,8 @@ fn many_items(
         creds: sourced!(from, broker.creds),
         #[cfg(feature = "hosts")]
         nkey: sourced!(from, broker.nkey),
+        #[cfg(feature = "hosts")]
+        via_storage: sourced!(from, items.via_storage),
         chunk_size: sourced!(from, items.chunk_size),
         max_items_per_worker: sourced!(from, items.max_items_per_worker),
         retries: sourced!(from, items.retries),
