@@ -308,6 +308,9 @@ pub struct HostsArgs {
     pub via: BrokerUrl,
     #[command(flatten)]
     pub broker: BrokerArgs,
+    /// Print a JSON object for each
+    #[arg(long, env = "WASMPOOL_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
 }
 
 /// How the message system of --via is reached.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::args::{BrokerArgs, HostsArgs, ServeArgs};
 use super::exit::{Exit, Stop};
 use super::permissions::ServerPermissions;
@@ -9,6 +11,7 @@ use super::print;
 use super::signals::watch_signals_of_service;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
+use wasmpool_hosts::notes::HostBeat;
 use wasmpool_nats::access::{BrokerAccess, IdentityFile};
 use wasmpool_nats::serve::{self, Host, HostSettings};
 use wasmpool_nats::url::BrokerUrl;
@@ -85,14 +88,35 @@ fn some_name() -> Result<HostName, Stop> {
     Ok(HostName::of_text(&format!("{machine}-{:08x}", digits as u32)))
 }
 
+/// A host, as it is printed with `--json`.
+#[derive(Serialize)]
+struct ListedHost<'a> {
+    name: &'a str,
+    version: &'a str,
+    target: &'a str,
+    workers: u32,
+    runs: u32,
+    chunks: u32,
+}
+
+/// Returns the line of a host.
+fn line(name: &HostName, host: &HostBeat, json: bool) -> Result<String, serde_json::Error> {
+    let HostBeat { version, target, workers, runs, chunks, .. } = host;
+    if json {
+        let (workers, runs, chunks) = (*workers, *runs, *chunks);
+        return serde_json::to_string(&ListedHost { name: name.as_str(), version, target, workers, runs, chunks });
+    }
+    let [version, target] = [version, target].map(|text| ForeignText::of(text));
+    Ok(format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}"))
+}
+
 /// Prints the hosts that serve, one on each line.
 pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
     let found = serve::hosts(&access(args.via.clone(), &args.broker)?, LISTEN)?;
     let mut text = String::new();
     for (name, host) in &found {
-        let (version, target) = (ForeignText::of(&host.version).to_string(), ForeignText::of(&host.target).to_string());
-        let (workers, chunks, runs) = (host.workers, host.chunks, host.runs);
-        text += &format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}\n");
+        text += &line(name, host, args.json).map_err(|e| Error::output(e.into()))?;
+        text.push('\n');
     }
     if found.is_empty() {
         tell!("wasmpool: no host serves at {}", args.via);
