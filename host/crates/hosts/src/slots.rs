@@ -148,6 +148,9 @@ pub struct Slots {
     /// Number of slots that was ordered last.
     ordered: usize,
     asked: Time,
+    /// Number of the last message that was confirmed, and of that when the broker was asked last.
+    confirmed: u64,
+    asked_up_to: u64,
     /// True once some host has had workers for the run.
     served: bool,
     refused_since: Option<Time>,
@@ -170,6 +173,8 @@ impl Slots {
             orders: VecDeque::new(),
             ordered: 0,
             asked: Time::ZERO,
+            confirmed: 0,
+            asked_up_to: 0,
             served: false,
             refused_since: None,
             told_refusal: false,
@@ -263,6 +268,7 @@ impl Slots {
 
     /// Reports that the broker has stored a copy under this number of its stream.
     pub fn confirmed(&mut self, copy: CopyNumber, sequence: u64) {
+        self.confirmed = self.confirmed.max(sequence);
         let Some(known) = self.copy_mut(copy) else {
             // The outcomes came before the confirmation, or the chunk is no longer wanted.
             self.orders.push_back(Order::Discard { sequence });
@@ -274,8 +280,10 @@ impl Slots {
         }
     }
 
-    /// Reports that the broker has delivered all messages of the stream up to this one.
-    pub fn delivered(&mut self, sequence: u64, now: Time) {
+    /// Reports that the broker has delivered all messages of the stream up to this one, and whether that is all it has. If it is,
+    /// what it had confirmed before it was asked and has not delivered, it has lost.
+    pub fn delivered(&mut self, sequence: u64, all: bool, now: Time) {
+        let sequence = if all { sequence.max(self.asked_up_to) } else { sequence };
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
             if copy.state == CopyState::Waiting && copy.sequence.is_some_and(|own| own <= sequence) {
                 copy.state = CopyState::Delivered { since: now };
@@ -285,6 +293,8 @@ impl Slots {
 
     /// Reports that the broker has lost the stream, and that there is a new one. What hosts hold, they hold still.
     pub fn stream_lost(&mut self, now: Time) {
+        // Its numbers begin again.
+        (self.confirmed, self.asked_up_to) = (0, 0);
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
             copy.sequence = None;
             if !matches!(copy.state, CopyState::Held { .. }) {
@@ -473,6 +483,7 @@ impl Slots {
         self.look_after_all(now);
         if waits && now.saturating_sub(self.asked) >= ASK_EVERY {
             self.asked = now;
+            self.asked_up_to = self.confirmed;
             self.orders.push_back(Order::Ask);
         }
         self.count();

@@ -529,7 +529,9 @@ impl CoordinatorThread {
             }
             "consumer" if self.broker != BrokerState::Ready => self.make_stream(),
             "ask" => match (answer.delivered, answer.error) {
-                (Some(delivered), _) => self.slots.delivered(delivered.stream_seq, now),
+                (Some(delivered), _) => {
+                    self.slots.delivered(delivered.stream_seq, answer.num_pending == Some(0), now);
+                }
                 (None, Some(error)) if error.code == 404 && self.broker == BrokerState::Ready => self.make_stream(),
                 _ => {}
             },

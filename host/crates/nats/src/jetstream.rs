@@ -100,6 +100,9 @@ pub struct Answer {
     pub created: Option<String>,
     #[serde(default)]
     pub delivered: Option<Delivered>,
+    /// Number of messages that were not delivered yet.
+    #[serde(default)]
+    pub num_pending: Option<u64>,
     /// The number of a message that was stored.
     #[serde(default)]
     pub seq: Option<u64>,
