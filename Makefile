@@ -14,7 +14,7 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo test simulate restoring faults model model-wake model-rings conformance lint bench bench-tools fuzz clean
+.PHONY: help build dist guests rust-guests demo demo-hosts test simulate restoring faults faults-hosts model model-wake model-rings conformance lint bench bench-hosts bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -35,6 +35,9 @@ rust-guests:
 
 demo: build rust-guests ## Score a real data set, in parallel, by a sandboxed guest
 	@./demo/run $(BIN) $(GUESTS)
+
+demo-hosts: build rust-guests ## Run over three hosts of which one is killed, all of them on this machine
+	@./demo/hosts $(BIN) $(GUESTS)
 
 # One profile for everything: the tests use the same binary as users, and wasmtime is built once. The tests of the sandbox come
 # first: their build contains the probes, and must not be the one that the other tests use.
@@ -78,6 +81,9 @@ endif
 
 faults: build ## A thousand faults in one real run of 200,000 items, and other faults (some minutes)
 	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults:: scarcity:: full_disk,faults:: -- scarcity:: full_disk --nocapture)
+
+faults-hosts: build ## Hosts, the message system and the coordinator killed, frozen and cut off in runs over many hosts (some ten minutes)
+	WASMPOOL_TEST_FULL=1 $(RUN_TESTS) -p wasmpool-tests $(if $(findstring nextest,$(RUN_TESTS)),--no-capture faults_of_hosts::,faults_of_hosts:: -- --nocapture --test-threads 1)
 
 model: model-wake model-rings ## Run the wake protocol in every order (loom), and the rings under miri where a nightly has it
 
@@ -141,12 +147,20 @@ bench: rust-guests ## Measure speed beside Python's multiprocessing.Pool, and ot
 	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
 	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) $(BENCH)
 
+# The program without the feature comes first, since the other cases need the one with it.
+bench-hosts: rust-guests ## Measure runs over many hosts, all of them on this machine, and what they cost a run that has none
+	$(CARGO) build --profile dist --locked -p wasmpool --no-default-features --features command,direct-results
+	cp target/dist/wasmpool target/dist/wasmpool-without-hosts
+	$(CARGO) build --profile dist --locked -p wasmpool -p wasmpool-limit -p wasmpool-bench-pool
+	python3 bench/run.py --programs target/dist --guests $(GUESTS) --tools $(BENCH_TOOLS) --json target/bench-hosts.json \
+	    --svg target/bench-hosts.svg --case 'hosts-*' $(BENCH)
+
 # Only the features that are needed to run and cache a component: the full command takes far longer to build.
 bench-tools: ## Install what some cases of the benchmark compare with or need (some minutes)
 	nice $(CARGO) install wasmtime-cli --version 48.0.8 --locked --root $(BENCH_TOOLS) --no-default-features \
 	    --features run,cranelift,cache,component-model,wat,parallel-compilation,pooling-allocator,addr2line,demangle
 	python3 -m venv $(BENCH_TOOLS)/venv
-	$(BENCH_TOOLS)/venv/bin/pip install --quiet componentize-py==0.25.1
+	$(BENCH_TOOLS)/venv/bin/pip install --quiet componentize-py==0.25.1 distributed==2026.8.0
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

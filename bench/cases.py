@@ -14,6 +14,7 @@ import time
 from functools import partial
 from statistics import median
 
+import hosts_cases
 import shared_cases
 from measure import HERE, Bar, Case, LeftOut, Sample, Side
 
@@ -524,4 +525,4 @@ CASES = {
     "memory": memory,
     "workers": workers,
     "sandbox": sandbox,
-} | shared_cases.CASES
+} | shared_cases.CASES | hosts_cases.CASES

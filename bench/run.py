@@ -11,12 +11,13 @@ machines. The yardsticks are
 - the limit: the same engine in a loop of one thread, without processes, JSON, order and output (the crate limit),
   multiplied by the number of workers; and the same with threads. Only the loop is timed, while wasmpool's time is that of
   the whole command, from its start to its end;
-- the wasmtime command, if it was installed by `make bench-tools`.
+- the wasmtime command, and Dask (hosts_yardstick.py), if they were installed by `make bench-tools`.
 
-Files: cases.py and shared_cases.py have the cases (add a case there), measure.py measures them, report.py shows the results.
+Files: cases.py, shared_cases.py and hosts_cases.py have the cases (add a case there), measure.py measures them, report.py shows the results.
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import platform
@@ -33,6 +34,12 @@ TARGET = os.path.join(os.path.dirname(HERE), "target")
 CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 
 
+def named(pattern):
+    if found := fnmatch.filter(CASES, pattern):
+        return found
+    raise argparse.ArgumentTypeError(f"no case is called {pattern}; there are {', '.join(CASES)}")
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--programs", required=True, help="where wasmpool, wasmpool-limit and wasmpool-bench-pool are")
@@ -41,7 +48,7 @@ def options():
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default 5)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="worker processes")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, for a quick look")
-    parser.add_argument("--case", action="append", choices=list(CASES), help="only this one (may be given again)")
+    parser.add_argument("--case", action="extend", type=named, help="only this one, or those of a pattern (may be given again)")
     parser.add_argument("--json", default=os.path.join(TARGET, "bench.json"), help="where the figures go")
     parser.add_argument("--svg", default=os.path.join(TARGET, "bench.svg"), help="where the plot goes")
     chosen = parser.parse_args()

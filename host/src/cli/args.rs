@@ -196,6 +196,11 @@ pub struct ItemArgs {
     #[cfg(feature = "hosts")]
     #[arg(long, value_name = "N%", env = "WASMPOOL_CHECK", value_parser = units::percentage)]
     pub check: Option<u8>,
+    /// Where the message system of --via keeps the chunks that wait for a host: `file` spares those that are on their way when it
+    /// is started again, and costs time for each
+    #[cfg(feature = "hosts")]
+    #[arg(long, value_enum, default_value_t = ViaStorage::Memory, env = "WASMPOOL_VIA_STORAGE")]
+    pub via_storage: ViaStorage,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]
     pub chunk_size: ChunkSize,
@@ -316,6 +321,9 @@ pub struct HostsArgs {
     pub via: BrokerUrl,
     #[command(flatten)]
     pub broker: BrokerArgs,
+    /// Print a JSON object for each
+    #[arg(long, env = "WASMPOOL_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
 }
 
 /// How the message system of --via is reached.
@@ -482,6 +490,13 @@ pub enum Speculate {
     /// Unless directories that may be written to or peers are granted
     Auto,
     Never,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ViaStorage {
+    Memory,
+    File,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::args::{BrokerArgs, HostsArgs, ServeArgs};
 use super::exit::{Exit, Stop};
 use super::manifest::{FileLimits, Policy};
@@ -12,6 +14,7 @@ use super::signals::watch_signals_of_service;
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
+use wasmpool_hosts::notes::HostBeat;
 use wasmpool_nats::access::{BrokerAccess, IdentityFile};
 use wasmpool_nats::serve::{self, Host, HostPolicy, HostSettings, LimitBounds};
 use wasmpool_nats::url::BrokerUrl;
@@ -118,17 +121,48 @@ fn some_name() -> Result<HostName, Stop> {
     Ok(HostName::of_text(&format!("{machine}-{:08x}", digits as u32)))
 }
 
+/// A host, as it is printed with `--json`.
+#[derive(Serialize)]
+struct ListedHost<'a> {
+    name: &'a str,
+    version: &'a str,
+    target: &'a str,
+    workers: u32,
+    runs: u32,
+    chunks: u32,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    leaves_alone: &'a [String],
+}
+
+/// Returns the line of a host.
+fn line(name: &HostName, host: &HostBeat, json: bool) -> Result<String, serde_json::Error> {
+    let HostBeat { version, target, workers, runs, chunks, leaves_alone, .. } = host;
+    if json {
+        let (workers, runs, chunks) = (*workers, *runs, *chunks);
+        return serde_json::to_string(&ListedHost {
+            name: name.as_str(),
+            version,
+            target,
+            workers,
+            runs,
+            chunks,
+            leaves_alone,
+        });
+    }
+    let [version, target] = [version, target].map(|text| ForeignText::of(text));
+    let mut line = format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}");
+    for reason in leaves_alone {
+        line += &format!("\tleaves a run alone: {}", ForeignText::of(reason));
+    }
+    Ok(line)
+}
+
 /// Prints the hosts that serve, one on each line.
 pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
     let found = serve::hosts(&access(args.via.clone(), &args.broker)?, LISTEN)?;
     let mut text = String::new();
     for (name, host) in &found {
-        let (version, target) = (ForeignText::of(&host.version).to_string(), ForeignText::of(&host.target).to_string());
-        let (workers, chunks, runs) = (host.workers, host.chunks, host.runs);
-        text += &format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}");
-        for reason in &host.leaves_alone {
-            text += &format!("\tleaves a run alone: {}", ForeignText::of(reason));
-        }
+        text += &line(name, host, args.json).map_err(|e| Error::output(e.into()))?;
         text.push('\n');
     }
     if found.is_empty() {

@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 
 use super::share::SharedObject;
 use super::source::Sourced;
-#[cfg(feature = "hosts")]
-use crate::cli::args::Speculate;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
+#[cfg(feature = "hosts")]
+use crate::cli::args::{Speculate, ViaStorage};
 use crate::cli::units::NamedTask;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
@@ -161,6 +161,9 @@ pub struct ManyItems {
     #[cfg(feature = "hosts")]
     #[serde(skip)]
     pub check: Sourced<Option<u8>>,
+    #[cfg(feature = "hosts")]
+    #[serde(skip)]
+    pub via_storage: Sourced<ViaStorage>,
     #[serde(skip)]
     pub chunk_size: Sourced<ChunkSize>,
     #[serde(skip)]

@@ -5,7 +5,7 @@ use wasmpool_run::tell;
 
 use super::apart::{self, ApartError, InputLists, ReadFiles};
 #[cfg(feature = "hosts")]
-use super::args::{BrokerArgs, Speculate};
+use super::args::{BrokerArgs, Speculate, ViaStorage};
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
@@ -22,7 +22,7 @@ use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
 use wasmpool_core::text::{ForeignText, MessageLines};
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::CoordinatedRun;
+use wasmpool_nats::coordinator::{ChunkStorage, CoordinatedRun};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
@@ -152,6 +152,10 @@ pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error
     };
     Ok(Some(CoordinatedRun {
         most: (*options.workers).map(|workers| (workers as usize / tasks).max(1)),
+        storage: match *options.via_storage {
+            ViaStorage::Memory => ChunkStorage::Memory,
+            ViaStorage::File => ChunkStorage::File,
+        },
         max_items_per_worker: *options.max_items_per_worker,
         grants: spec.grants.grants(),
         speculate: *options.speculate == Speculate::Auto,

@@ -56,6 +56,23 @@ impl Broker {
         Some((puller, number, copy, chunk))
     }
 
+    /// Returns true if there is nothing that was not delivered.
+    pub fn is_empty(&self) -> bool {
+        self.kept.range(self.delivered + 1..).next().is_none()
+    }
+
+    /// Loses what was stored last, as a server does that was cut off from its power, and whose files are as they were a moment
+    /// before. Numbers are given again.
+    pub fn lose_last(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some((number, (copy, _))) = self.kept.pop_last() {
+                self.numbers.remove(&copy);
+                self.last = number - 1;
+            }
+        }
+        self.delivered = self.delivered.min(self.last);
+    }
+
     pub fn forget(&mut self) {
         *self = Broker { lost: true, ..Broker::default() };
     }

@@ -56,7 +56,7 @@ enum Event {
         copy: CopyNumber,
         sequence: u64,
     },
-    Delivered(u64),
+    Delivered(u64, bool),
     Gone,
     Heard {
         host: u32,
@@ -456,8 +456,8 @@ impl<'a> Simulation<'a> {
             Event::Ask => match self.broker.lost {
                 true => self.send(|| Event::Gone),
                 false => {
-                    let delivered = self.broker.delivered;
-                    self.send(|| Event::Delivered(delivered));
+                    let (delivered, all) = (self.broker.delivered, self.broker.is_empty());
+                    self.send(|| Event::Delivered(delivered, all));
                 }
             },
             Event::Pull { host, life } if !self.broker.lost => {
@@ -466,7 +466,7 @@ impl<'a> Simulation<'a> {
             }
             Event::Publish { .. } | Event::Pull { .. } => {}
             Event::Confirmed { copy, sequence } => self.slots.confirmed(copy, sequence, self.now),
-            Event::Delivered(sequence) => self.slots.delivered(sequence, self.now),
+            Event::Delivered(sequence, all) => self.slots.delivered(sequence, all, self.now),
             Event::Gone if self.broker.lost => {
                 self.broker.lost = false;
                 self.slots.stream_lost(self.now);
@@ -526,7 +526,10 @@ impl<'a> Simulation<'a> {
         }
         if self.random.per_mille(self.world.forget) {
             self.figures.forgotten += 1;
-            self.broker.forget();
+            match self.random.between(0, 5) as usize {
+                0..3 => self.broker.forget(),
+                count => self.broker.lose_last(count),
+            }
         }
         if !self.away && self.random.per_mille(self.world.away) {
             self.figures.away += 1;

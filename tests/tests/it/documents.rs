@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::broker;
 use crate::support::guest::{built, built_in};
 use crate::support::run::wasmpool;
 use crate::support::{binary, workspace};
@@ -349,4 +350,53 @@ fn examples_print_what_is_shown() {
         }
     }
     assert!(run > 12, "only {run} examples were run");
+}
+
+/// Returns a shell in a directory, with the program and the NATS server among its commands, and none of the program's options set.
+fn shell_with_server(folder: &Path, server: &Path) -> Command {
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let programs = [folder.join("bin"), server.parent().expect("a folder").to_owned()];
+    let path = std::env::join_paths(programs.into_iter().chain(std::env::split_paths(&others))).expect("paths");
+    let mut shell = Command::new("bash");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WASMPOOL_")) {
+        shell.env_remove(name);
+    }
+    shell.current_dir(folder).env("PATH", path).env("XDG_CACHE_HOME", folder.join("cache")).env("TMPDIR", folder);
+    shell
+}
+
+#[test]
+fn the_commands_that_lead_to_three_hosts_do() {
+    let Some(server) = broker::program() else { return };
+    let folder = readers_directory();
+    std::fs::copy(built("square").path(), folder.path().join("square.wasm")).expect("a copy");
+    std::fs::write(folder.path().join("numbers.jsonl"), "3\n4\n5\n").expect("written");
+    let text = document("docs/hosts.md");
+    let port = broker::free_port().to_string();
+    let commands =
+        block(&text, "sh").replace("4222", &port).replace("nats-server -js", &format!("nats-server -js -p {port}"));
+    assert_eq!(commands.lines().count(), 5, "{commands}");
+    let list = format!("wasmpool hosts --via nats://127.0.0.1:{port}");
+    let script = format!("trap 'kill -9 $(jobs -p)' EXIT\n{commands}\n{list}");
+    let output = shell_with_server(folder.path(), &server).args(["-c", &script]).output().expect("a shell");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let words: Vec<&str> = printed.lines().map(|line| line.split('\t').next().unwrap_or(line)).collect();
+    assert_eq!(words, ["9", "16", "25", "host-1", "host-2", "host-3"], "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_demonstration_of_hosts_ends_with_the_bytes_of_one_machine() {
+    let Some(server) = broker::program() else { return };
+    let folder = readers_directory();
+    let guests = built("fib");
+    let guests = guests.path().parent().expect("a folder");
+    let mut shell = shell_with_server(folder.path(), &server);
+    let demo = shell.arg(workspace().join("demo/hosts")).arg(binary()).arg(guests).env("ITEMS", "120");
+    let output = demo.output().expect("a shell");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        printed.contains("$ kill -9 ") && printed.contains("120 results, the same bytes in the same order"),
+        "{printed}"
+    );
 }

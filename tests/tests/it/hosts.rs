@@ -460,6 +460,9 @@ fn hosts_are_listed() {
         "{out:?}",
         out = out.text()
     );
+    let json = wasmpool().args(["hosts", "--json", "--via", &broker.url()]).run().exits(0);
+    let [a, b] = &json.values()[..] else { panic!("{}", json.text()) };
+    assert_eq!((&a["name"], &b["name"], &a["workers"], &a["runs"]), (&json!("a"), &json!("b"), &json!(1), &json!(0)));
 }
 
 #[test]

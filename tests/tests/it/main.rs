@@ -34,6 +34,7 @@ mod exit_codes;
 mod failed;
 mod failures;
 mod faults;
+mod faults_of_hosts;
 mod features;
 mod flatten;
 mod from_python;

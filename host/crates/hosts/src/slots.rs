@@ -218,6 +218,9 @@ pub struct Slots {
     /// Number of slots that was ordered last.
     ordered: usize,
     asked: Time,
+    /// Number of the last message that was confirmed, and of that when the broker was asked last.
+    confirmed: u64,
+    asked_up_to: u64,
     /// True once some host has had workers for the run.
     served: bool,
     refused_since: Option<Time>,
@@ -244,6 +247,8 @@ impl Slots {
             orders: VecDeque::new(),
             ordered: 0,
             asked: Time::ZERO,
+            confirmed: 0,
+            asked_up_to: 0,
             served: false,
             refused_since: None,
             told_refusal: false,
@@ -389,6 +394,7 @@ impl Slots {
 
     /// Reports that the broker has stored a copy under this number of its stream.
     pub fn confirmed(&mut self, copy: CopyNumber, sequence: u64, now: Time) {
+        self.confirmed = self.confirmed.max(sequence);
         let Some(known) = self.copy_mut(copy) else {
             // The outcomes came before the confirmation, or the chunk is no longer wanted.
             self.orders.push_back(Order::Discard { sequence });
@@ -400,8 +406,10 @@ impl Slots {
         }
     }
 
-    /// Reports that the broker has delivered all messages of the stream up to this one.
-    pub fn delivered(&mut self, sequence: u64, now: Time) {
+    /// Reports that the broker has delivered all messages of the stream up to this one, and whether that is all it has. If it is,
+    /// what it had confirmed before it was asked and has not delivered, it has lost.
+    pub fn delivered(&mut self, sequence: u64, all: bool, now: Time) {
+        let sequence = if all { sequence.max(self.asked_up_to) } else { sequence };
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
             let waits = matches!(copy.state, CopyState::Waiting { .. });
             if waits && copy.sequence.is_some_and(|own| own <= sequence) {
@@ -412,6 +420,8 @@ impl Slots {
 
     /// Reports that the broker has lost the stream, and that there is a new one. What hosts hold, they hold still.
     pub fn stream_lost(&mut self, now: Time) {
+        // Its numbers begin again.
+        (self.confirmed, self.asked_up_to) = (0, 0);
         for copy in self.slots.values_mut().flat_map(|slot| &mut slot.copies) {
             copy.sequence = None;
             if copy.host().is_none() {
@@ -622,6 +632,7 @@ impl Slots {
         }
         if waits && now.saturating_sub(self.asked) >= ASK_EVERY {
             self.asked = now;
+            self.asked_up_to = self.confirmed;
             self.orders.push_back(Order::Ask);
         }
         self.count();
@@ -700,9 +711,10 @@ impl Slots {
         let Some(slot) = self.slots.get(&id) else {
             return false;
         };
-        let others = self.hosts.iter_mut().filter(|(name, host)| {
-            host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers)
-        });
+        let others = self
+            .hosts
+            .iter_mut()
+            .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
         let Some((name, host)) = others.min_by_key(|(_, host)| host.load() * 1000 / host.workers) else {
             return false;
         };

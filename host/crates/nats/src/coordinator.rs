@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
+pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
@@ -31,7 +32,9 @@ use wasmpool_run::error::{Error, TaskError};
 use wasmpool_run::grants::{DirectoryGrant, Grants, PeerGrant};
 use wasmpool_run::journal::OverHosts;
 use wasmpool_run::scarce::start_thread;
-use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots, most_of_outcome};
+use wasmpool_run::supervisor::{
+    BadOutcome, Event, EventSender, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots, most_of_outcome,
+};
 use wasmpool_scheduler::WorkerId;
 
 /// Time between two looks at what may be late.
@@ -59,6 +62,7 @@ pub struct CoordinatedRun {
     pub access: BrokerAccess,
     /// Maximum number of chunks that are with hosts at a time.
     pub most: Option<usize>,
+    pub storage: ChunkStorage,
     pub max_items_per_worker: Option<u64>,
     /// What the task is to reach outside its memory. Directories are named by their paths on the hosts.
     pub grants: Grants,
@@ -76,6 +80,7 @@ impl CoordinatedRun {
         CoordinatedRun {
             access,
             most: None,
+            storage: ChunkStorage::default(),
             max_items_per_worker: None,
             grants: Grants::default(),
             speculate: true,
@@ -162,6 +167,7 @@ impl Coordinator {
         let thread = CoordinatorThread {
             run: id,
             access: run.access,
+            storage: run.storage,
             coordinator: u64::from_le_bytes(random::bytes()?),
             epoch,
             resumes,
@@ -270,11 +276,22 @@ fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
         && notes::read::<Failure>(outcome.payload)
             .is_some_and(|failure| matches!(failure.kind, FailureKind::WorkerLost | FailureKind::Timeout));
     (!of_host).then(|| Digest::of_parts(&[&[outcome.header.tag as u8], outcome.payload]))
+/// Outcomes, none of which is cut off.
+#[derive(Debug)]
+struct WholeOutcomes(Bytes);
+
+impl RemoteOutcomes for WholeOutcomes {
+    fn each(&self, take: &mut dyn FnMut(RemoteOutcome<'_>) -> Result<(), BadOutcome>) -> Result<(), BadOutcome> {
+        let Self(bytes) = self;
+        each(bytes)
+            .try_for_each(|SentOutcome { worker, header, payload }| take(RemoteOutcome { worker, header, payload }))
+    }
 }
 
 struct CoordinatorThread {
     run: RunId,
     access: BrokerAccess,
+    storage: ChunkStorage,
     /// The number of this process among those that coordinate the run.
     coordinator: u64,
     /// Number of times that the run was resumed before, and whether it is not known yet that no other process goes on with
@@ -562,7 +579,7 @@ impl CoordinatorThread {
 
     fn make_stream(&mut self) {
         self.broker = BrokerState::MakesStream(self.now());
-        let (subject, asked) = jetstream::create_stream(self.run, stream_bytes(self.room));
+        let (subject, asked) = jetstream::create_stream(self.run, stream_bytes(self.room), self.storage);
         self.client.publish(&subject, Some(&self.reply("stream")), &[&asked]);
     }
 
@@ -575,7 +592,7 @@ impl CoordinatorThread {
     }
 
     fn update_stream(&self, token: &str) {
-        let (subject, asked) = jetstream::update_stream(self.run, stream_bytes(self.room));
+        let (subject, asked) = jetstream::update_stream(self.run, stream_bytes(self.room), self.storage);
         self.client.publish(&subject, Some(&self.reply(token)), &[&asked]);
     }
 
@@ -701,7 +718,9 @@ impl CoordinatorThread {
             }
             "consumer" if self.broker != BrokerState::Ready => self.make_stream(),
             "ask" => match (answer.delivered, answer.error) {
-                (Some(delivered), _) => self.slots.delivered(delivered.stream_seq, now),
+                (Some(delivered), _) => {
+                    self.slots.delivered(delivered.stream_seq, answer.num_pending == Some(0), now);
+                }
                 (None, Some(error)) if error.code == 404 && self.broker == BrokerState::Ready => self.make_stream(),
                 _ => {}
             },
@@ -787,12 +806,7 @@ impl CoordinatorThread {
                             return self.tell(RemoteEvent::Failed(Error::Broker(why)));
                         }
                         chunk.answer = Some((message.reply.unwrap_or_default(), head.last));
-                        let outcomes = each(&whole).map(|outcome| RemoteOutcome {
-                            worker: outcome.worker,
-                            header: outcome.header,
-                            payload: whole.slice_ref(outcome.payload),
-                        });
-                        let (outcomes, host) = (outcomes.collect(), host.shared());
+                        let (outcomes, host) = (Box::new(WholeOutcomes(whole)), host.shared());
                         self.tell(RemoteEvent::Outcomes { slot, host, outcomes });
                     }
                     Err(_) => self.slots.broken(slot, now),

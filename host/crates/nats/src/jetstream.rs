@@ -19,22 +19,35 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Where the broker keeps the chunks that wait for a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChunkStorage {
+    /// In memory. What is lost with it is published again.
+    #[default]
+    Memory,
+    /// In files, so that a broker that is started again still has them.
+    File,
+}
+
 /// Returns the subject and the content of the request that makes the stream, which changes nothing if it is there.
-pub fn create_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
-    (format!("$JS.API.STREAM.CREATE.{}", subjects::stream(run)), stream(run, most_bytes))
+pub fn create_stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> (String, Vec<u8>) {
+    (format!("$JS.API.STREAM.CREATE.{}", subjects::stream(run)), stream(run, most_bytes, storage))
 }
 
 /// Returns the request that makes the stream larger.
-pub fn update_stream(run: RunId, most_bytes: usize) -> (String, Vec<u8>) {
-    (format!("$JS.API.STREAM.UPDATE.{}", subjects::stream(run)), stream(run, most_bytes))
+pub fn update_stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> (String, Vec<u8>) {
+    (format!("$JS.API.STREAM.UPDATE.{}", subjects::stream(run)), stream(run, most_bytes, storage))
 }
 
-fn stream(run: RunId, most_bytes: usize) -> Vec<u8> {
+fn stream(run: RunId, most_bytes: usize, storage: ChunkStorage) -> Vec<u8> {
     let config = json!({
         "name": subjects::stream(run),
         "subjects": [subjects::chunks(run)],
         "retention": "workqueue",
-        "storage": "memory",
+        "storage": match storage {
+            ChunkStorage::Memory => "memory",
+            ChunkStorage::File => "file",
+        },
         "discard": "new",
         "max_bytes": most_bytes,
         "max_age": nanoseconds(KEPT),
@@ -99,6 +112,9 @@ pub struct Answer {
     pub created: Option<String>,
     #[serde(default)]
     pub delivered: Option<Delivered>,
+    /// Number of messages that were not delivered yet.
+    #[serde(default)]
+    pub num_pending: Option<u64>,
     /// The number of a message that was stored.
     #[serde(default)]
     pub seq: Option<u64>,

@@ -8,6 +8,8 @@ use std::path::Path;
 use super::UsageError;
 use crate::cli::args::InputFormat;
 #[cfg(feature = "hosts")]
+use crate::cli::args::ViaStorage;
+#[cfg(feature = "hosts")]
 use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
@@ -229,6 +231,11 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
             .find(|(_, file)| file.is_some() && file.source == SettingSource::CommandLine)
             .map(|(option, file)| file.option_name(option).to_string());
         let said = said.or_else(|| items.check.is_some().then(|| items.check.option_name("--check").to_string()));
+        let storage = &items.via_storage;
+        let said = said.or_else(|| {
+            let stored = **storage == ViaStorage::File && storage.source == SettingSource::CommandLine;
+            stored.then(|| storage.option_name("--via-storage").to_string())
+        });
         return said.map_or(Ok(()), |option| Err(UsageError::WithoutVia { option }));
     }
     if items.check.is_some() && !*spec.deterministic {

@@ -290,6 +290,8 @@ fn many_items(
         speculate: sourced!(from, items.speculate),
         #[cfg(feature = "hosts")]
         check: sourced!(from, items.check),
+        #[cfg(feature = "hosts")]
+        via_storage: sourced!(from, items.via_storage),
         chunk_size: sourced!(from, items.chunk_size),
         max_items_per_worker: sourced!(from, items.max_items_per_worker),
         retries: sourced!(from, items.retries),

@@ -11,7 +11,7 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 22] = [
+const MAY_CHANGE: [&str; 23] = [
     "check",
     "chunk-size",
     "creds",
@@ -33,6 +33,7 @@ const MAY_CHANGE: [&str; 22] = [
     "tls-ca",
     "verbose",
     "via",
+    "via-storage",
     "workers",
 ];
 const HAVE_NO_JOURNAL: [&str; 6] = ["results", "set-aside", "share", "share-in", "share-out", "task"];
@@ -76,6 +77,7 @@ fn value(option: &str) -> Option<&'static str> {
         "task" => "a=b.wasm",
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
+        "via-storage" => "file",
         "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
             return None;
         }
@@ -108,6 +110,7 @@ fn with(command: &str, option: &str) -> RunSpec {
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "set-aside" => &["--task=a=b.wasm"],
         "share-in" | "share-out" => &["--share=jobs=queue"],
+        "via-storage" => &["--via=nats://127.0.0.1"],
         _ => &[],
     };
     let words = match value(option) {

@@ -14,8 +14,9 @@ use tempfile::TempDir;
 
 use super::host::Host;
 use super::nats::{Speaker, UserKey};
+use super::process::Process;
 use super::run::{Run, wasmpool};
-use super::until;
+use super::{HANG, until};
 use crate::third_party::fetched;
 
 /// A NATS server with JetStream on a port of its own. It permits what `serve --print-permissions` prints, and no more.
@@ -40,7 +41,7 @@ const ADMINISTRATOR: &str = "ADMINISTRATOR";
 
 /// Returns the server's program. If it is not available, that is printed, and the test is left out; where no guest may be
 /// left out, it fails. `WASMPOOL_TEST_NATS_SERVER` names another one, such as the oldest that is supported.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let other = std::env::var_os("WASMPOOL_TEST_NATS_SERVER").map(PathBuf::from);
     let found = other.or_else(|| fetched("nats").map(|folder| folder.join("nats-server")));
     let required = std::env::var_os("GUESTS_REQUIRED").is_some_and(|value| value == "1");
@@ -70,7 +71,7 @@ impl Broker {
         // Another process may take the port before the server does; then there is another.
         for _ in 0..9 {
             let folder = TempDir::new().expect("a temporary directory");
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+            let port = free_port();
             let keys = [COORDINATOR, ADMINISTRATOR].map(|name| (name.to_owned(), UserKey::new()));
             let mut broker = Broker {
                 child: Command::new("true").spawn().expect("a process"),
@@ -189,6 +190,15 @@ impl Broker {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns its process.
+    pub fn process(&self) -> Process {
+        Process::living(self.child.id().cast_signed()).expect("the server runs")
+    }
+
     /// Returns true if it has a stream.
     pub fn has_streams(&self) -> bool {
         !self.streams().is_empty()
@@ -222,10 +232,27 @@ impl Broker {
 
     /// Starts a host, and waits until it serves.
     pub fn serve(&self, name: &str) -> Host {
-        let host = self.host(name).start();
-        until("a host serves", || host.said().contains(" serves with ").then_some(()));
-        host
+        serving(self.host(name))
     }
+
+    /// Starts a host that may serve for as long as the longest tests take, and waits until it serves. It reaches the server by this
+    /// URL, if there is one.
+    pub fn serve_long(&self, name: &str, url: Option<&str>) -> Host {
+        let url = url.map_or_else(|| self.url(), str::to_owned);
+        let run = wasmpool().args(["serve", "--via", &url, "--name", name, "-j", "1"]);
+        serving(run.env("WASMPOOL_NKEY", self.nkey(name)).limit(HANG * 20))
+    }
+}
+
+fn serving(run: Run) -> Host {
+    let host = run.start();
+    until("a host serves", || host.said().contains(" serves with ").then_some(()));
+    host
+}
+
+/// Returns a port that nobody listens on, for now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
 /// Returns one user of a configuration, of which the first words are cut off.

@@ -9,6 +9,7 @@ pub mod host;
 pub mod nats;
 pub mod pressure;
 pub mod process;
+pub mod proxy;
 pub mod record;
 pub mod run;
 pub mod terminal;

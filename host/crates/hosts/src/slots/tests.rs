@@ -71,7 +71,7 @@ fn outcomes_are_taken_once() {
 fn a_chunk_that_waits_its_turn_is_not_published_again() {
     let mut slots = with_chunk();
     for minute in 0..60 {
-        slots.delivered(99, s(minute * 10));
+        slots.delivered(99, false, s(minute * 10));
         assert_eq!(pass(&mut slots, "a", &[], minute * 10, minute * 10 + 9), []);
     }
 }
@@ -79,7 +79,7 @@ fn a_chunk_that_waits_its_turn_is_not_published_again() {
 #[test]
 fn a_chunk_that_was_delivered_and_that_no_host_names_is_published_again() {
     let mut slots = with_chunk();
-    slots.delivered(100, s(1));
+    slots.delivered(100, false, s(1));
     assert_eq!(pass(&mut slots, "a", &[], 1, 5), []);
     assert_eq!(pass(&mut slots, "a", &[], 6, 6), [Order::Publish { slot: 0, copy: 1 }]);
     // The outcomes of the first copy count all the same, and the second is deleted.
@@ -88,6 +88,21 @@ fn a_chunk_that_was_delivered_and_that_no_host_names_is_published_again() {
     slots.answered(0, s(7));
     let taken = Order::Acknowledge(head(1, 0, 0, true).receipt);
     assert_eq!(orders(&mut slots), [taken, Order::Discard { sequence: 101 }]);
+}
+
+#[test]
+fn a_chunk_that_the_broker_has_lost_by_itself_is_published_again() {
+    let mut slots = with_chunk();
+    // It is asked, and the answer tells that nothing waits, though the chunk was not delivered.
+    assert_eq!(pass(&mut slots, "a", &[], 1, 2), []);
+    slots.delivered(99, true, s(2));
+    // What was confirmed since it was asked may have come after its answer.
+    slots.open(1, ChunkName { first: 50, ..CHUNK }, s(2));
+    slots.confirmed(1, 101);
+    slots.delivered(99, true, s(3));
+    let again = |order: &Order| matches!(order, Order::Publish { copy: 2.., .. });
+    let orders: Vec<Order> = pass(&mut slots, "a", &[], 3, 8).into_iter().filter(again).collect();
+    assert_eq!(orders, [Order::Publish { slot: 0, copy: 2 }]);
 }
 
 #[test]

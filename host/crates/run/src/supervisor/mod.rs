@@ -34,7 +34,7 @@ use chunks::StoredChunks;
 pub use process::SpareWorkers;
 use process::{WorkerProcess, WorkerSettings};
 use remote::RemoteCrew;
-pub use remote::{RemoteEvent, RemoteOutcome, RemoteSlots};
+pub use remote::{BadOutcome, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots};
 pub use report::{WorkerNews, WorkerReport};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};

@@ -4,15 +4,13 @@
 //! [`SchedulerConfig::slots`]: wasmpool_scheduler::SchedulerConfig::slots
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::chunks::BatchSlice;
 use super::{Supervisor, parse};
 use crate::error::Error;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeHeader};
-use wasmpool_ipc::lane::host::ProtocolViolation;
 use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_scheduler::WorkerId;
 
@@ -34,7 +32,7 @@ pub enum RemoteEvent {
     /// There may be this many slots from now on.
     Slots(usize),
     /// Outcomes of the chunk of this slot, the next in order. No others come until they are taken.
-    Outcomes { slot: WorkerId, host: Arc<str>, outcomes: Vec<RemoteOutcome> },
+    Outcomes { slot: WorkerId, host: Arc<str>, outcomes: Box<dyn RemoteOutcomes> },
     /// The slot is lost with the rest of its chunk, which is to blame for it or not.
     Lost { slot: WorkerId, blamed: bool, how: String },
     /// Something that the user may want to know.
@@ -43,20 +41,31 @@ pub enum RemoteEvent {
     Failed(Error),
 }
 
+/// Outcomes as they came from another machine, one behind the other. They may wait, so they are cut into single ones only when
+/// they are taken.
+pub trait RemoteOutcomes: Debug + Send {
+    /// Has each of them taken, in order, until one is none.
+    fn each(&self, take: &mut dyn FnMut(RemoteOutcome<'_>) -> Result<(), BadOutcome>) -> Result<(), BadOutcome>;
+}
+
 /// An outcome as it came from another machine. Nothing of it is checked but its length.
-#[derive(Debug)]
-pub struct RemoteOutcome {
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteOutcome<'a> {
     /// Number of the worker, on its machine.
     pub worker: WorkerId,
     pub header: OutcomeHeader,
-    pub payload: Bytes,
+    pub payload: &'a [u8],
 }
+
+/// Error: what came is no outcome of the item whose turn it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadOutcome;
 
 /// The slots of a run, and what came from them and cannot be taken yet.
 pub(super) struct RemoteCrew<'a> {
     pub slots: Box<dyn RemoteSlots + 'a>,
     /// Outcomes that are left where they are for now, since more would be held than may be.
-    left: VecDeque<(WorkerId, Arc<str>, Vec<RemoteOutcome>)>,
+    left: VecDeque<(WorkerId, Arc<str>, Box<dyn RemoteOutcomes>)>,
 }
 
 impl<'a> RemoteCrew<'a> {
@@ -124,11 +133,11 @@ impl Supervisor<'_> {
                 }
                 continue;
             }
-            let taken = outcomes.into_iter().try_for_each(|outcome| self.take_remote_outcome(slot, &host, outcome));
+            let taken = outcomes.each(&mut |outcome| self.take_remote_outcome(slot, &host, outcome));
             if let Some(crew) = self.place.crew() {
                 match taken {
                     Ok(()) => crew.slots.taken(slot),
-                    Err(_) => crew.slots.broken(slot),
+                    Err(BadOutcome) => crew.slots.broken(slot),
                 }
             }
         }
@@ -138,12 +147,12 @@ impl Supervisor<'_> {
         &mut self,
         slot: WorkerId,
         host: &str,
-        outcome: RemoteOutcome,
-    ) -> Result<(), ProtocolViolation> {
+        outcome: RemoteOutcome<'_>,
+    ) -> Result<(), BadOutcome> {
         let RemoteOutcome { worker, header, payload } = outcome;
-        let mut payload = OutcomeBytes::Borrowed(&payload[..]);
-        let outcome = parse(header.tag, &mut payload)?;
-        self.take_outcome(slot, worker, Some(host), header.elapsed, outcome, self.now())
+        let mut payload = OutcomeBytes::Borrowed(payload);
+        let outcome = parse(header.tag, &mut payload).map_err(|_| BadOutcome)?;
+        self.take_outcome(slot, worker, Some(host), header.elapsed, outcome, self.now()).map_err(|_| BadOutcome)
     }
 
     /// Forgets a slot that is to end.
