@@ -276,6 +276,8 @@ fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
         && notes::read::<Failure>(outcome.payload)
             .is_some_and(|failure| matches!(failure.kind, FailureKind::WorkerLost | FailureKind::Timeout));
     (!of_host).then(|| Digest::of_parts(&[&[outcome.header.tag as u8], outcome.payload]))
+}
+
 /// Outcomes, none of which is cut off.
 #[derive(Debug)]
 struct WholeOutcomes(Bytes);

@@ -98,7 +98,7 @@ fn a_chunk_that_the_broker_has_lost_by_itself_is_published_again() {
     slots.delivered(99, true, s(2));
     // What was confirmed since it was asked may have come after its answer.
     slots.open(1, ChunkName { first: 50, ..CHUNK }, s(2));
-    slots.confirmed(1, 101);
+    slots.confirmed(1, 101, s(2));
     slots.delivered(99, true, s(3));
     let again = |order: &Order| matches!(order, Order::Publish { copy: 2.., .. });
     let orders: Vec<Order> = pass(&mut slots, "a", &[], 3, 8).into_iter().filter(again).collect();
@@ -390,10 +390,10 @@ fn a_chunk_that_nobody_pulls_is_published_again_before_the_broker_drops_it() {
 #[test]
 fn a_chunk_that_was_pulled_in_vain_is_given_to_a_host_that_serves() {
     let mut slots = with_chunk();
-    slots.delivered(100, s(0));
+    slots.delivered(100, false, s(0));
     assert_eq!(pass(&mut slots, "a", &[], 1, 5), [Order::Publish { slot: 0, copy: 1 }]);
     slots.confirmed(1, 101, s(5));
-    slots.delivered(101, s(5));
+    slots.delivered(101, false, s(5));
     assert_eq!(pass(&mut slots, "a", &[], 6, 10), [Order::Give { slot: 0, copy: 2, host: life("a") }]);
     assert_eq!(pass(&mut slots, "a", &[2], 11, 60), []);
 }
