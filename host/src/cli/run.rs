@@ -14,7 +14,7 @@ use super::signals::watch_signals;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::{CoordinatedRun, Coordinator};
+use wasmpool_nats::coordinator::{CoordinatedRun, Coordinator, ObjectsPlace};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -90,12 +90,17 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.interruptible_by(&signals.came);
+    #[cfg(feature = "hosts")]
+    let sharing = if via.is_some() { sharing.over_hosts() } else { sharing };
     let shared = signals.leaving_at_once(|| sharing.start(config.workers))?;
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }
     #[cfg(feature = "hosts")]
-    let elsewhere = via.map(Crew::Elsewhere);
+    let elsewhere = via.map(|via| {
+        let here = shared.as_ref().map(|shared| ObjectsPlace::Here(shared.objects.clone()));
+        Crew::Elsewhere(CoordinatedRun { objects: here.unwrap_or_else(|| via.objects.clone()), ..via })
+    });
     #[cfg(not(feature = "hosts"))]
     let elsewhere = None;
     let crew = match elsewhere {
@@ -159,7 +164,11 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         #[cfg(feature = "hosts")]
         Crew::Elsewhere(via) => {
             let slots = Coordinator::start(via, task, &call, mailbox.sender())?;
-            Supervisor::elsewhere(Box::new(slots), &call, config, &mut printer, &mailbox)?.run()
+            let mut supervisor = Supervisor::elsewhere(Box::new(slots), &call, config, &mut printer, &mailbox)?;
+            if let Some(objects) = objects {
+                supervisor.share(objects, call.given.shared.clone());
+            }
+            supervisor.run()
         }
     })
     .flatten();

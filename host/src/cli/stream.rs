@@ -18,7 +18,7 @@ use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
 use wasmpool_core::text::{ForeignText, MessageLines};
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::CoordinatedRun;
+use wasmpool_nats::coordinator::{CoordinatedRun, ObjectsPlace};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
@@ -135,7 +135,8 @@ pub fn workers(options: &Options) -> usize {
 fn via(options: &Options) -> Option<CoordinatedRun> {
     let url = (*options.via).clone()?;
     let most = (*options.workers).map(|workers| workers as usize);
-    Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker })
+    let objects = ObjectsPlace::Nowhere;
+    Some(CoordinatedRun { url, most, max_items_per_worker: *options.max_items_per_worker, objects })
 }
 
 pub fn config(options: &Options, call: &TaskCall, workers: usize) -> SchedulerConfig {

@@ -2,6 +2,8 @@
 //!
 //! Each test starts a NATS server and hosts of its own, as processes. Without a server it is left out.
 
+mod objects;
+
 use std::fs;
 use std::io::Write;
 
@@ -290,7 +292,6 @@ fn what_is_not_supported_over_hosts_is_refused_and_named() {
         ("--env", "A=b"),
         ("--scratch", "/tmp"),
         ("--allow-net", "localhost:1"),
-        ("--share", "jobs=queue"),
         ("--sandbox", "off"),
         ("--results", "d"),
     ] {

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub task_hash: String,
     pub call: TaskCall,
     pub max_items_per_worker: Option<u64>,
+    /// The server that has the shared objects of the call, if that is not the coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<String>,
 }
 
 /// What a coordinator says to hosts from time to time.

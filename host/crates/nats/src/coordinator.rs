@@ -2,6 +2,7 @@
 //! their outcomes are taken, and passes outcomes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 use crate::client::{Client, ClientEvent, Message};
 use crate::jetstream::{self, Answer};
+use crate::objects::far::{self, FarInput, ServedObjects};
 use crate::random;
 use crate::url::BrokerUrl;
 use wasmpool_core::policy::TaskCall;
@@ -22,10 +24,12 @@ use wasmpool_hosts::notes::{self, Control, Manifest, RefusalCause, RunBeat, Want
 use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, Time, Verdict};
 use wasmpool_hosts::subjects::{self, CONSUMER, FromHost};
+use wasmpool_hosts::tunnel::far::SiteName;
 use wasmpool_ipc::lane::frame::ChunkHeader;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
 use wasmpool_run::scarce::start_thread;
+use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::supervisor::{Event, EventSender, RemoteEvent, RemoteOutcome, RemoteSlots, most_of_outcome};
 use wasmpool_scheduler::WorkerId;
 
@@ -53,6 +57,20 @@ pub struct CoordinatedRun {
     /// Maximum number of chunks that are with hosts at a time.
     pub most: Option<usize>,
     pub max_items_per_worker: Option<u64>,
+    /// Where the shared objects are that the call grants.
+    pub objects: ObjectsPlace,
+}
+
+/// Where the shared objects of a run are.
+#[derive(Clone, Debug, Default)]
+pub enum ObjectsPlace {
+    /// There are none.
+    #[default]
+    Nowhere,
+    /// In this process.
+    Here(Arc<SharedObjects>),
+    /// In the server of this name.
+    Server(HostName),
 }
 
 /// The supervisor's end of the coordinator. Dropping it ends the run for its hosts.
@@ -93,19 +111,41 @@ impl Coordinator {
             task_hash: task.hash().to_owned(),
             call: call.clone(),
             max_items_per_worker: run.max_items_per_worker,
+            objects: match &run.objects {
+                ObjectsPlace::Server(name) => Some(name.as_str().to_owned()),
+                ObjectsPlace::Nowhere | ObjectsPlace::Here(_) => None,
+            },
         };
         let id = RunId(random::bytes()?);
         let (commands, inputs) = mpsc::channel();
         let from_broker = commands.clone();
+        let far = far::parts()?;
+        let packets = far.0.clone();
         let client = Client::start(run.url.clone(), "wasmpool map", move |event| {
+            if let ClientEvent::Connected(info) = &event {
+                packets.tell(FarInput::Connected(info.longest_part()));
+            }
+            if let ClientEvent::Message(message) = &event
+                && let Some((FromHost::Objects, host)) = FromHost::parse(&message.subject, id)
+            {
+                return packets.tell(FarInput::Packet(SiteName { host, run: id }, message.payload.clone()));
+            }
             // If the coordinator is gone, the connection ends soon.
             let _ = from_broker.send(Input::Broker(event));
         })?;
+        let client = Arc::new(client);
         let inbox = format!("_INBOX.{}", RunId(random::bytes()?));
         client.subscribe(&format!("{inbox}.*"));
         [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch]
             .iter()
             .for_each(|kind| client.subscribe(&kind.of_all(id)));
+        let objects = match run.objects {
+            ObjectsPlace::Here(objects) => {
+                client.subscribe(&FromHost::Objects.of_all(id));
+                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared)?)
+            }
+            ObjectsPlace::Nowhere | ObjectsPlace::Server(_) => None,
+        };
         let thread = CoordinatorThread {
             run: id,
             url: run.url,
@@ -128,6 +168,7 @@ impl Coordinator {
             told_away: false,
             idle_since: Some(Time::ZERO),
             told_idle: false,
+            _objects: objects,
         };
         let watching = supervisor;
         let thread = start_thread("coordinator", move || {
@@ -197,7 +238,7 @@ struct CoordinatorThread {
     url: BrokerUrl,
     /// The number of this process among those that coordinate the run.
     coordinator: u64,
-    client: Client,
+    client: Arc<Client>,
     inbox: String,
     supervisor: EventSender,
     started: Instant,
@@ -219,6 +260,8 @@ struct CoordinatorThread {
     told_away: bool,
     idle_since: Option<Time>,
     told_idle: bool,
+    /// Lets hosts take part in the shared objects.
+    _objects: Option<ServedObjects>,
 }
 
 impl CoordinatorThread {
@@ -422,6 +465,8 @@ impl CoordinatorThread {
             },
             FromHost::Fetch => self.give(&message),
             FromHost::Outcomes => self.take(&host, message),
+            // It was passed on before.
+            FromHost::Objects => {}
         }
     }
 

@@ -3,8 +3,10 @@
 
 mod run;
 mod task;
+mod tunnels;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use crate::random;
 use crate::url::BrokerUrl;
 use run::{HostContext, ServedRun};
 use task::TaskNews;
+use tunnels::Tunnels;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
@@ -91,14 +94,21 @@ impl Host {
         let Host { settings, inputs, sender } = self;
         let life = u64::from_le_bytes(random::bytes()?);
         let from_broker = sender.clone();
+        let inbox = subjects::inbox(&settings.name, life);
+        let tunnels = Tunnels::default();
+        let (ends, answered) = (tunnels.clone(), format!("{inbox}."));
         let client = Client::start(settings.url.clone(), "wasmpool serve", move |event| {
+            // What is for workers that wait goes the shortest way.
+            if ends.pass_on(&event, &answered) {
+                return;
+            }
             let _ = from_broker.send(Input::Broker(event));
         })?;
-        let inbox = format!("_INBOX.{}.{life:x}", settings.name);
+        let client = Arc::new(client);
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
-        let context = HostContext { settings, life, inbox, client, longest_part: 1, leaving: false };
+        let context = HostContext { settings, life, inbox, client, tunnels, longest_part: 1, leaving: false };
         let runs = BTreeMap::new();
         let serving = Serving {
             context,
@@ -234,8 +244,8 @@ impl Serving {
             None => served.chunk(message, &self.context),
             Some(token) => {
                 let sender = self.sender.clone();
-                let begins = served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox| {
-                    task::start(settings, manifest, wasm, mailbox, move |news| {
+                let begins = served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox, objects| {
+                    task::start(settings, manifest, wasm, mailbox, objects, move |news| {
                         let _ = sender.send(Input::Task(run, news));
                     })
                 });

@@ -228,7 +228,6 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
         spec.grants.env.first().map(|one| (one.option_name("--env"), granted)),
         spec.grants.peers.first().map(|one| (one.option_name("--allow-net"), granted)),
         spec.grants.scratch.as_ref().map(|one| (one.option_name("--scratch"), granted)),
-        spec.grants.shares.first().map(|one| (one.option_name("--share"), "objects are shared within one machine")),
         (spec.sandbox.source != SettingSource::Default)
             .then(|| (spec.sandbox.option_name("--sandbox"), "each host has a sandbox of its own choice")),
         items.results.is_some().then(|| {

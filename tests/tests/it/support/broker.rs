@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::host::Host;
-use super::run::{Run, wasmpool};
+use super::run::wasmpool;
 use super::until;
 use crate::third_party::fetched;
 
@@ -86,14 +86,14 @@ impl Broker {
         assert!(self.is_there(), "the server does not start again");
     }
 
-    /// Returns `wasmpool serve` under this name.
-    pub fn host(&self, name: &str) -> Run {
-        wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", "1"])
-    }
-
     /// Starts a host, and waits until it serves.
     pub fn serve(&self, name: &str) -> Host {
-        let host = self.host(name).start();
+        self.serve_with(name, 1)
+    }
+
+    /// Starts a host with so many workers, and waits until it serves.
+    pub fn serve_with(&self, name: &str, workers: usize) -> Host {
+        let host = wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", &workers.to_string()]).start();
         until("a host serves", || host.said().contains(" serves with ").then_some(()));
         host
     }

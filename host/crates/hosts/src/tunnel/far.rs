@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::packet::{Content, Packet};
 use super::stream::{Delivery, Stream};
 use super::{BACKLOG, Breach, SILENCE, Time};
-use crate::names::{HostLife, HostName};
+use crate::names::{HostName, RunId};
 
 /// Maximum number of hosts, and of participants of each, that are kept at a time.
 const MOST_HOSTS: usize = 4096;
@@ -17,10 +17,24 @@ const MOST_REPLIES: usize = 4096;
 /// Time after which a host without participants is forgotten.
 const FORGOTTEN: Time = Time::from_secs(3600);
 
+/// The name of a near end: there is one on each host for each run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SiteName {
+    pub host: HostName,
+    pub run: RunId,
+}
+
+/// One life of a near end: a host that is started again has another number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SiteLife {
+    pub name: SiteName,
+    pub life: u64,
+}
+
 /// A participant on another machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FarId {
-    pub host: HostLife,
+    pub site: SiteLife,
     pub participant: u32,
 }
 
@@ -45,11 +59,11 @@ pub struct Far {
     life: u64,
     /// Maximum bytes of a frame of a participant.
     longest: usize,
-    sites: BTreeMap<HostName, Site>,
+    sites: BTreeMap<SiteName, Site>,
     /// Participants that may have something to send, or have something that was not taken.
     sending: BTreeSet<FarId>,
     arrived: BTreeSet<FarId>,
-    replies: VecDeque<(HostLife, Packet)>,
+    replies: VecDeque<(SiteLife, Packet)>,
     cut: VecDeque<FarId>,
 }
 
@@ -74,7 +88,7 @@ impl Far {
     }
 
     fn stream(&mut self, id: &FarId) -> Option<&mut Stream> {
-        let site = self.sites.get_mut(&id.host.name).filter(|site| site.life == id.host.life)?;
+        let site = self.sites.get_mut(&id.site.name).filter(|site| site.life == id.site.life)?;
         site.streams.get_mut(&id.participant)
     }
 
@@ -110,7 +124,7 @@ impl Far {
 
     /// Forgets a participant, which has ended or has no part in the objects any more, and tells it so.
     pub fn close(&mut self, id: &FarId, why: &str) {
-        let Some(site) = self.sites.get_mut(&id.host.name).filter(|site| site.life == id.host.life) else {
+        let Some(site) = self.sites.get_mut(&id.site.name).filter(|site| site.life == id.site.life) else {
             return;
         };
         if site.streams.remove(&id.participant).is_some() {
@@ -118,11 +132,11 @@ impl Far {
             if !why.is_empty() {
                 site.reasons.insert(id.participant, why.to_owned());
             }
-            self.reply(&id.host, id.participant, Content::Gone(why.to_owned()));
+            self.reply(&id.site, id.participant, Content::Gone(why.to_owned()));
         }
     }
 
-    fn reply(&mut self, host: &HostLife, participant: u32, content: Content) {
+    fn reply(&mut self, host: &SiteLife, participant: u32, content: Content) {
         if self.replies.len() < MOST_REPLIES {
             let packet =
                 Packet { life: self.life, participant, base: 0, confirmed: 0, limit: 0, content };
@@ -131,7 +145,7 @@ impl Far {
     }
 
     /// Handles a packet of a host.
-    pub fn receive(&mut self, host: &HostName, packet: Packet, now: Time) {
+    pub fn receive(&mut self, host: &SiteName, packet: Packet, now: Time) {
         let life = packet.life;
         match self.sites.get(host) {
             Some(site) if site.life == life => {}
@@ -156,7 +170,7 @@ impl Far {
         if site.is_ignored {
             return;
         }
-        let id = FarId { host: HostLife { name: host.clone(), life }, participant: packet.participant };
+        let id = FarId { site: SiteLife { name: host.clone(), life }, participant: packet.participant };
         if let Content::Beat(known) = &packet.content {
             // Who was cut off and sends nothing has to hear of it.
             let over: Vec<u32> = known.iter().copied().filter(|number| site.over.has(*number)).collect();
@@ -164,8 +178,8 @@ impl Far {
             site.reasons.retain(|number, _| known.contains(number));
             let why = |number| site.reasons.get(&number).cloned().unwrap_or_default();
             let gone: Vec<(u32, String)> = over.into_iter().map(|number| (number, why(number))).collect();
-            gone.into_iter().for_each(|(number, why)| self.reply(&id.host, number, Content::Gone(why)));
-            return self.reply(&id.host, 0, Content::Beat(Vec::new()));
+            gone.into_iter().for_each(|(number, why)| self.reply(&id.site, number, Content::Gone(why)));
+            return self.reply(&id.site, 0, Content::Beat(Vec::new()));
         }
         if let Err(Breach(_)) = self.of_participant(&id, packet, now) {
             self.cut_all(host, "it broke the protocol of the tunnel");
@@ -177,7 +191,7 @@ impl Far {
 
     fn of_participant(&mut self, id: &FarId, packet: Packet, now: Time) -> Result<(), Breach> {
         let longest = self.longest;
-        let Some(site) = self.sites.get_mut(&id.host.name) else { return Ok(()) };
+        let Some(site) = self.sites.get_mut(&id.site.name) else { return Ok(()) };
         let number = id.participant;
         if !site.streams.contains_key(&number) {
             let gone = site.over.has(number).then(|| site.reasons.get(&number).cloned().unwrap_or_default());
@@ -196,7 +210,7 @@ impl Far {
                 }
             };
             if !site.streams.contains_key(&number) {
-                self.reply(&id.host, number, Content::Gone(why));
+                self.reply(&id.site, number, Content::Gone(why));
                 return Ok(());
             }
         }
@@ -210,7 +224,7 @@ impl Far {
     }
 
     /// Handles that another process has the name of a host.
-    fn started_again(&mut self, host: &HostName, life: u64) {
+    fn started_again(&mut self, host: &SiteName, life: u64) {
         self.cut_all(host, "its host was started again");
         if let Some(site) = self.sites.get_mut(host) {
             site.past.push_back(site.life);
@@ -224,20 +238,20 @@ impl Far {
         }
     }
 
-    fn cut_all(&mut self, host: &HostName, why: &str) {
+    fn cut_all(&mut self, host: &SiteName, why: &str) {
         let Some(site) = self.sites.get_mut(host) else { return };
-        let host = HostLife { name: host.clone(), life: site.life };
+        let host = SiteLife { name: host.clone(), life: site.life };
         for number in std::mem::take(&mut site.streams).into_keys() {
             site.over.insert(number);
             site.reasons.insert(number, why.to_owned());
-            self.cut.push_back(FarId { host: host.clone(), participant: number });
+            self.cut.push_back(FarId { site: host.clone(), participant: number });
         }
     }
 
     /// Handles that time has passed while messages could pass.
     pub fn tick(&mut self, now: Time) {
         let is_silent = |site: &Site| !site.streams.is_empty() && now.saturating_sub(site.heard) >= SILENCE;
-        let silent: Vec<HostName> =
+        let silent: Vec<SiteName> =
             self.sites.iter().filter(|(_, site)| is_silent(site)).map(|(host, _)| host.clone()).collect();
         for host in silent {
             self.cut_all(&host, "its host was not heard for 5 s, and has no part in what it held any more");
@@ -246,8 +260,8 @@ impl Far {
         for (name, site) in &self.sites {
             for (&participant, stream) in &site.streams {
                 if stream.deadline().is_some_and(|at| at <= now) {
-                    let host = HostLife { name: name.clone(), life: site.life };
-                    self.sending.insert(FarId { host, participant });
+                    let site = SiteLife { name: name.clone(), life: site.life };
+                    self.sending.insert(FarId { site, participant });
                 }
             }
         }
@@ -260,14 +274,14 @@ impl Far {
             site.heard = now;
             for (&participant, stream) in &mut site.streams {
                 stream.send_again(now);
-                let host = HostLife { name: name.clone(), life: site.life };
-                self.sending.insert(FarId { host, participant });
+                let site = SiteLife { name: name.clone(), life: site.life };
+                self.sending.insert(FarId { site, participant });
             }
         }
     }
 
     /// Returns the next packet to be sent, and to whom. Its parts have no more than so many bytes.
-    pub fn next_packet(&mut self, now: Time, longest_part: usize) -> Option<(HostLife, Packet)> {
+    pub fn next_packet(&mut self, now: Time, longest_part: usize) -> Option<(SiteLife, Packet)> {
         if let Some(reply) = self.replies.pop_front() {
             return Some(reply);
         }
@@ -276,7 +290,7 @@ impl Far {
             let packet = self.stream(&id).and_then(|stream| stream.next_packet(now, longest_part));
             match packet {
                 Some(packet) => {
-                    return Some((id.host, Packet { life, participant: id.participant, ..packet }));
+                    return Some((id.site, Packet { life, participant: id.participant, ..packet }));
                 }
                 None => drop(self.sending.remove(&id)),
             }

@@ -1,12 +1,14 @@
 //! A run that a host serves: its manifest and task while they come, the chunks that are held, and what is asked and said.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::HostSettings;
 use super::task::TaskNews;
+use super::tunnels::{ObjectsWay, Tunnels};
 use crate::client::{Client, Message};
 use crate::jetstream;
 use wasmpool_core::chain::with_sources;
@@ -43,7 +45,9 @@ pub(super) struct HostContext {
     pub life: u64,
     /// The start of the subjects on which this host is answered.
     pub inbox: String,
-    pub client: Client,
+    pub client: Arc<Client>,
+    /// Where packets go that are for workers which share objects.
+    pub tunnels: Tunnels,
     /// Maximum bytes of outcomes in a message.
     pub longest_part: usize,
     pub leaving: bool,
@@ -101,6 +105,8 @@ enum Progress {
         /// Number of workers for this run, and whether one is ready.
         workers: usize,
         ready: bool,
+        /// True if its items share objects, and may wait for each other.
+        waits_for_others: bool,
     },
     Refused(Refusal),
 }
@@ -241,9 +247,11 @@ impl ServedRun {
 
     /// Asks the broker for as many chunks as there is room for.
     pub fn pull(&mut self, context: &HostContext) {
-        let Progress::Running { workers, ready: true, .. } = self.progress else {
+        let Progress::Running { workers, ready: true, waits_for_others, .. } = self.progress else {
             return;
         };
+        // Items may wait for each other, so none may wait behind one that waits while another host is idle.
+        let ahead = usize::from(!waits_for_others);
         if context.leaving || self.heard.elapsed() >= COORDINATOR_SILENCE {
             return;
         }
@@ -253,7 +261,7 @@ impl ServedRun {
         }
         let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
-        let mut room = (workers + 1).saturating_sub(self.held.len() - sent + coming);
+        let mut room = (workers + ahead).saturating_sub(self.held.len() - sent + coming);
         // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
         // pulled yet, so that some have to be.
         if sent > 2 * workers + 2 {
@@ -352,7 +360,7 @@ impl ServedRun {
         token: &str,
         message: &Message,
         context: &mut HostContext,
-        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox, Option<ObjectsWay>) -> Result<(), Error>,
     ) -> bool {
         let tokens: Vec<&str> = token.split('.').collect();
         let number = |at: usize| tokens.get(at).and_then(|token| token.parse::<u64>().ok()).unwrap_or(u64::MAX);
@@ -384,7 +392,7 @@ impl ServedRun {
         offset: u64,
         answer: &[u8],
         context: &HostContext,
-        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox) -> Result<(), Error>,
+        start: impl FnOnce(HostSettings, Manifest, Wasm, Mailbox, Option<ObjectsWay>) -> Result<(), Error>,
     ) -> bool {
         let Progress::Task(manifest, fetched) = &mut self.progress else {
             return false;
@@ -404,8 +412,16 @@ impl ServedRun {
             }
             let (mailbox, _) = Mailbox::new()?;
             let (sender, name) = (mailbox.sender(), manifest.task_name.clone());
-            start(context.settings.clone(), (**manifest).clone(), wasm.named(&name), mailbox)?;
-            Ok(Progress::Running { supervisor: sender, name, workers: context.settings.workers, ready: false })
+            let objects = ObjectsWay::of(self.run, manifest, context);
+            let waits_for_others = objects.is_some();
+            start(context.settings.clone(), (**manifest).clone(), wasm.named(&name), mailbox, objects)?;
+            Ok(Progress::Running {
+                supervisor: sender,
+                name,
+                workers: context.settings.workers,
+                ready: false,
+                waits_for_others,
+            })
         });
         self.progress = begun.unwrap_or_else(|e| refusal(&e));
         self.beat(context);
@@ -465,6 +481,12 @@ impl ServedRun {
                 self.pull(context);
             }
             TaskNews::Outcomes(group) => self.outcomes(group, context),
+            TaskNews::Cut => {
+                // What these chunks did to shared objects is not known, and who has the objects has given this host up. They run
+                // elsewhere, or here once more.
+                self.held.retain(|_, held| !matches!(held.state, ChunkState::Runs { .. }));
+                self.beat(context);
+            }
             TaskNews::Ended(end) => {
                 let error = match end {
                     Err(e) => e,

@@ -4,10 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::HostSettings;
+use super::tunnels::ObjectsWay;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::TaskCall;
+use wasmpool_core::share::SharedGrants;
 use wasmpool_hosts::notes::{self, Manifest};
 use wasmpool_hosts::outcomes::append;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
@@ -16,6 +18,7 @@ use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, Unwatched, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::start_thread;
+use wasmpool_run::shared::SharedEvent;
 use wasmpool_run::spawn::ChildRole;
 use wasmpool_run::supervisor::{
     EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
@@ -29,6 +32,8 @@ pub enum TaskNews {
     Ready,
     /// Outcomes of consecutive items, as they are sent.
     Outcomes(RenderedOutcomes),
+    /// Workers have no part any more in the shared objects: what they run has to run again.
+    Cut,
     Ended(Result<RunEnd, Error>),
 }
 
@@ -38,12 +43,13 @@ pub fn start(
     manifest: Manifest,
     wasm: Wasm,
     mailbox: Mailbox,
+    objects: Option<ObjectsWay>,
     tell: impl Fn(TaskNews) + Send + Sync + 'static,
 ) -> Result<(), Error> {
     start_thread("run", move || {
         let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
         let done =
-            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, &tell)).flatten();
+            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, objects, &tell)).flatten();
         tell(TaskNews::Ended(done));
     })?;
     Ok(())
@@ -54,9 +60,20 @@ fn run(
     manifest: Manifest,
     wasm: &Wasm,
     mailbox: &Mailbox,
+    objects: Option<ObjectsWay>,
     tell: &Arc<dyn Fn(TaskNews) + Send + Sync>,
 ) -> Result<RunEnd, Error> {
-    let call = call(manifest.call, settings);
+    let shared = objects.as_ref().map(|way| way.grants().clone()).unwrap_or_default();
+    let call = call(manifest.call, shared, settings);
+    let reached = objects.map(ObjectsWay::connect).transpose()?;
+    let _watching = reached.as_ref().map(|reached| {
+        let told = tell.clone();
+        reached.objects.listen(Box::new(move |event| {
+            if matches!(event, SharedEvent::Cut { .. }) {
+                told(TaskNews::Cut);
+            }
+        }))
+    });
     let config = SchedulerConfig {
         ordered: false,
         // A chunk is run as it came.
@@ -73,6 +90,9 @@ fn run(
     let mut sink = HostSink { tell: tell.clone(), ready: false };
     let directories: [OwnedFd; 0] = [];
     let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, mailbox)?;
+    if let Some(reached) = &reached {
+        supervisor.share(reached.objects.clone(), call.given.shared.clone());
+    }
     supervisor.serve_on_demand();
     supervisor.stand_by();
     match supervisor.run() {
@@ -86,9 +106,10 @@ fn run(
     }
 }
 
-/// Returns the call as this host makes it: nothing is granted, and its own sandbox holds.
-fn call(asked: TaskCall, settings: &HostSettings) -> TaskCall {
-    TaskCall { sandbox: settings.sandbox, given: GuestGrants::default(), in_parts: false, only_checked: false, ..asked }
+/// Returns the call as this host makes it: nothing of this machine is granted, and its own sandbox holds.
+fn call(asked: TaskCall, shared: SharedGrants, settings: &HostSettings) -> TaskCall {
+    let given = GuestGrants { shared, ..GuestGrants::default() };
+    TaskCall { sandbox: settings.sandbox, given, in_parts: false, only_checked: false, ..asked }
 }
 
 /// Writes outcomes as they are sent to the coordinator.
