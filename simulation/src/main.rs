@@ -10,8 +10,7 @@ use std::time::Instant;
 use wasmpool_simulation::seeds::{RunFigures, SeededWorld, attempt, run};
 use wasmpool_simulation::{Trace, World, growth, hosts, objects, tunnel};
 
-const USAGE: &str =
-    "usage: simulate [objects|hosts|tunnel] seeds COUNT [FIRST] | simulate [objects|hosts|tunnel] seed SEED | simulate growth";
+const USAGE: &str = "usage: simulate [objects|hosts|tunnel] seeds COUNT [FIRST] | simulate [objects|hosts|tunnel] seed SEED | simulate growth";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

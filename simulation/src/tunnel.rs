@@ -195,9 +195,7 @@ impl Play {
                 return self.end();
             };
             self.now = self.now.max(next);
-            while let Some((_, restart)) =
-                disturbances.pop_front_if(|(at, _)| Duration::from_millis(*at) <= self.now)
-            {
+            while let Some((_, restart)) = disturbances.pop_front_if(|(at, _)| Duration::from_millis(*at) <= self.now) {
                 let host = self.random.below(self.world.hosts as u64) as usize;
                 match restart {
                     true => self.start_again(host),

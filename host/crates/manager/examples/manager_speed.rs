@@ -86,7 +86,8 @@ fn round(form: ObjectForm, acts: &[Act], times: u32) -> f64 {
         let (client, server) = wasmpool_ipc::channel::create().unwrap();
         let grants = vec![(0, ObjectRights::ALL)];
         let participant = participant as u32;
-        let order = ManagerOrder::Attach { participant, role: ParticipantRole::Worker, name: participant.to_string(), grants };
+        let order =
+            ManagerOrder::Attach { participant, role: ParticipantRole::Worker, name: participant.to_string(), grants };
         control.send(&order, &[server.memory.as_fd(), server.socket.as_fd()]).unwrap();
         client
     });

@@ -92,7 +92,7 @@ impl Host {
     /// [`Error::Broker`] if the message system cannot be reached at the start.
     pub fn serve(self, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Host { settings, inputs, sender } = self;
-        let life = u64::from_le_bytes(random::bytes()?);
+        let life = random::life()?;
         let from_broker = sender.clone();
         let inbox = subjects::inbox(&settings.name, life);
         let tunnels = Tunnels::default();
@@ -244,11 +244,12 @@ impl Serving {
             None => served.chunk(message, &self.context),
             Some(token) => {
                 let sender = self.sender.clone();
-                let begins = served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox, objects| {
-                    task::start(settings, manifest, wasm, mailbox, objects, move |news| {
-                        let _ = sender.send(Input::Task(run, news));
-                    })
-                });
+                let begins =
+                    served.answer(token, message, &mut self.context, |settings, manifest, wasm, mailbox, objects| {
+                        task::start(settings, manifest, wasm, mailbox, objects, move |news| {
+                            let _ = sender.send(Input::Task(run, news));
+                        })
+                    });
                 if begins {
                     self.share();
                 }

@@ -52,11 +52,11 @@ fn each_kind_is_over_hosts_what_it_is_on_one_machine() {
         &broker,
         &["gate=lock", "again=rlock", "room=semaphore:1:bounded", "go=event", "turn=condition"],
         &[
-            "lock gate - ; lock gate 1000000 ; locked gate ; unlock gate ; ??unlock gate",
+            "lock gate - ; lock gate 1 ; locked gate ; unlock gate ; ??unlock gate",
             "rlock again - ; rlock again 0 ; runlock again ; rlocked again ; fail",
             "rlock again - ; runlock again ; acquire room 0 ; acquire room 0 ; slots room ; trap",
-            "acquire room 0 ; release room ; ??release room ; wait-event go 1000000 ; set-event go ; wait-event go -",
-            "enter turn - ; notify turn 1 ; wait turn 1000000 ; leave turn ; is-set go ; clear-event go ; is-set go",
+            "acquire room 0 ; release room ; ??release room ; wait-event go 1 ; set-event go ; wait-event go -",
+            "enter turn - ; notify turn 1 ; wait turn 1 ; leave turn ; is-set go ; clear-event go ; is-set go",
             "lock gate - ; forget",
             "lock gate - ; unlock gate",
         ],
@@ -164,7 +164,11 @@ fn a_host_that_comes_back_has_no_part_in_what_it_held() {
     session.give("get told - ; put go a -");
     let came = session.both();
     assert!(came.iter().any(|text| text == "there ok"), "{came:?}");
-    let sum: i64 = came.iter().find(|text| *text != "there ok").and_then(|text| text.split(' ').next_back()?.parse().ok()).unwrap();
+    let sum: i64 = came
+        .iter()
+        .find(|text| *text != "there ok")
+        .and_then(|text| text.split(' ').next_back()?.parse().ok())
+        .unwrap();
     assert_eq!(sum, 102, "what was begun twice, and ended once");
     drop(other);
     assert_eq!(session.end(), 0);
@@ -176,7 +180,9 @@ fn additions_are_exact_while_a_host_is_killed() {
     let mut hosts = [broker.serve_with("a", 2), broker.serve_with("b", 2)];
     let place = Place::new();
     // Each item says in an element of its own how often it has counted; so what ran twice is known.
-    let items: String = (0..60).map(|nth| format!("array-add each {nth} u64:1 ; count total 50 ; array-add done {nth} u64:1\n")).collect();
+    let items: String = (0..60)
+        .map(|nth| format!("array-add each {nth} u64:1 ; count total 50 ; array-add done {nth} u64:1\n"))
+        .collect();
     let mut run = orders(&["total=value:s64", "each=array:u64:60", "done=array:u64:60"])
         .env("WASMPOOL_VIA", broker.url())
         .args(["-j", "8", "--unordered", "--share-out"])
@@ -191,7 +197,8 @@ fn additions_are_exact_while_a_host_is_killed() {
     while run.line().is_some() {}
     assert_eq!(run.code(), 0, "{}", run.said());
     let held = place.read("out.json");
-    let list = |name: &str| -> Vec<u64> { held[name].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect() };
+    let list =
+        |name: &str| -> Vec<u64> { held[name].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect() };
     let (each, done, total) = (list("each"), list("done"), held["total"].as_u64().unwrap());
     assert!(each.iter().all(|n| (1..=3).contains(n)) && done.iter().all(|n| *n >= 1), "{each:?} {done:?}");
     let (begun, ended): (u64, u64) = (each.iter().sum(), done.iter().sum());
@@ -239,7 +246,6 @@ fn a_run_whose_manager_is_lost_ends_with_one_error() {
     let mut session = session(&broker, "1", &["jobs=queue"]);
     assert_eq!(session.ask("put jobs a -"), "ok");
     session.host.child("manager").send(Signal::SIGKILL);
-    session.host.end_input();
     let code = session.host.code();
     let said = session.host.said();
     assert!(code == 2 && said.contains("the process that keeps the shared objects has ended"), "{code}: {said}");

@@ -10,8 +10,6 @@ use crate::names::{HostName, RunId};
 /// Maximum number of hosts, and of participants of each, that are kept at a time.
 const MOST_HOSTS: usize = 4096;
 const MOST_PARTICIPANTS: usize = 1024;
-/// Number of earlier lives of a host that are remembered.
-const MOST_LIVES: usize = 64;
 /// Number of packets that wait for being sent beside those of streams.
 const MOST_REPLIES: usize = 4096;
 /// Time after which a host without participants is forgotten.
@@ -24,7 +22,7 @@ pub struct SiteName {
     pub run: RunId,
 }
 
-/// One life of a near end: a host that is started again has another number.
+/// One life of a near end: a host that is started again has a greater number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SiteLife {
     pub name: SiteName,
@@ -42,8 +40,6 @@ pub struct FarId {
 struct Site {
     life: u64,
     heard: Time,
-    /// Lives that have ended. Nothing of them is heard.
-    past: VecDeque<u64>,
     streams: BTreeMap<u32, Stream>,
     /// Participants that were cut off or have ended: none of them has a part in the objects again.
     over: Numbers,
@@ -138,8 +134,7 @@ impl Far {
 
     fn reply(&mut self, host: &SiteLife, participant: u32, content: Content) {
         if self.replies.len() < MOST_REPLIES {
-            let packet =
-                Packet { life: self.life, participant, base: 0, confirmed: 0, limit: 0, content };
+            let packet = Packet { life: self.life, participant, base: 0, confirmed: 0, limit: 0, content };
             self.replies.push_back((host.clone(), packet));
         }
     }
@@ -149,14 +144,14 @@ impl Far {
         let life = packet.life;
         match self.sites.get(host) {
             Some(site) if site.life == life => {}
-            Some(site) if site.past.contains(&life) => return,
+            // It is late: a host that is started again has a greater number, unless its clock was set back.
+            Some(site) if life < site.life && now.saturating_sub(site.heard) < SILENCE => return,
             Some(_) => self.started_again(host, life),
             None if self.sites.len() >= MOST_HOSTS => return,
             None => {
                 let site = Site {
                     life,
                     heard: now,
-                    past: VecDeque::new(),
                     streams: BTreeMap::new(),
                     over: Numbers::default(),
                     reasons: BTreeMap::new(),
@@ -227,10 +222,6 @@ impl Far {
     fn started_again(&mut self, host: &SiteName, life: u64) {
         self.cut_all(host, "its host was started again");
         if let Some(site) = self.sites.get_mut(host) {
-            site.past.push_back(site.life);
-            if site.past.len() > MOST_LIVES {
-                site.past.pop_front();
-            }
             site.life = life;
             site.over = Numbers::default();
             site.reasons.clear();

@@ -139,14 +139,7 @@ impl Stream {
         self.confirm_at = None;
         self.told = self.allowed;
         // The caller fills in who sends it.
-        Packet {
-            life: 0,
-            participant: 0,
-            base: self.base,
-            confirmed: self.expected,
-            limit: self.allowed,
-            content,
-        }
+        Packet { life: 0, participant: 0, base: self.base, confirmed: self.expected, limit: self.allowed, content }
     }
 
     /// Returns the time at which there is something to send without anything happening before.

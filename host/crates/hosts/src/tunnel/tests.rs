@@ -22,7 +22,8 @@ fn exchange(near: &mut Near, far: &mut Far, name: &SiteName, now: Time) {
         let to_far: Vec<Packet> = std::iter::from_fn(|| near.next_packet(now, PART)).collect();
         let none = to_far.is_empty();
         to_far.into_iter().for_each(|packet| far.receive(name, packet, now));
-        let to_near: Vec<Packet> = std::iter::from_fn(|| far.next_packet(now, PART)).map(|(_, packet)| packet).collect();
+        let to_near: Vec<Packet> =
+            std::iter::from_fn(|| far.next_packet(now, PART)).map(|(_, packet)| packet).collect();
         if none && to_near.is_empty() {
             return;
         }

@@ -402,7 +402,10 @@ impl Passing {
 fn lost(loss: Loss, whose: &str) -> String {
     match loss {
         Loss::Silent => {
-            format!("the shared objects are lost: {whose} was not heard for {} s; start the run again", PATIENCE.as_secs())
+            format!(
+                "the shared objects are lost: {whose} was not heard for {} s; start the run again",
+                PATIENCE.as_secs()
+            )
         }
         Loss::Restarted => format!("the shared objects are lost: {whose} was started again; start the run again"),
     }

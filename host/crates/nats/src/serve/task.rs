@@ -48,8 +48,8 @@ pub fn start(
 ) -> Result<(), Error> {
     start_thread("run", move || {
         let tell: Arc<dyn Fn(TaskNews) + Send + Sync> = Arc::new(tell);
-        let done =
-            caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, objects, &tell)).flatten();
+        let done = caught("the thread that serves a run", || run(&settings, manifest, &wasm, &mailbox, objects, &tell))
+            .flatten();
         tell(TaskNews::Ended(done));
     })?;
     Ok(())

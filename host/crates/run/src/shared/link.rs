@@ -183,12 +183,7 @@ impl Link {
 
     /// Creates the channel of a new participant, and hands one side to the manager. Returns the participant's number and
     /// its side.
-    pub fn attach(
-        &self,
-        name: &str,
-        role: ParticipantRole,
-        grants: &[ObjectGrant],
-    ) -> io::Result<(u32, ChannelParts)> {
+    pub fn attach(&self, name: &str, role: ParticipantRole, grants: &[ObjectGrant]) -> io::Result<(u32, ChannelParts)> {
         let (ours, theirs) = channel::create()?;
         let mut state = self.state();
         if let Some(lost) = &state.lost {

@@ -23,8 +23,8 @@ pub use filling::SharedContents;
 pub use host::{HostHolder, HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
-use process::keep_elsewhere;
 use mapped::MappedObject;
+use process::keep_elsewhere;
 #[cfg(feature = "probes")]
 pub use process::probe;
 use process::{Keeper, Started};
@@ -43,8 +43,8 @@ use wasmpool_ipc::channel::{ChannelParts, MEMORY};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::{ManagerSetup, ParticipantRole};
 use wasmpool_objects::contents::Contents;
-use wasmpool_objects::operation::{Answer, ObjectError as Refused, Operation, Reply};
 pub use wasmpool_objects::operation::PipeEnd;
+use wasmpool_objects::operation::{Answer, ObjectError as Refused, Operation, Reply};
 use wasmpool_sandbox::ProcessLimits;
 
 /// What the objects of a run need to know of it.
@@ -172,7 +172,8 @@ impl SharedObjects {
         let mut participant = None;
         if grants.has_channel() {
             let link = &self.manager.as_ref().ok_or_else(|| io::Error::other("nobody keeps the shared objects"))?.link;
-            let (number, ChannelParts { memory, socket }) = link.attach(name, ParticipantRole::Worker, &grants.objects)?;
+            let (number, ChannelParts { memory, socket }) =
+                link.attach(name, ParticipantRole::Worker, &grants.objects)?;
             descriptors.extend([memory, socket]);
             participant = Some(Participant { number, link: link.clone() });
         }

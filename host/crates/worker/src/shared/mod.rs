@@ -60,7 +60,10 @@ pub struct SharedObjects {
 enum Numbers {
     Mapped(Cells),
     /// They are on another machine.
-    Asked { of: NumberType, len: u32 },
+    Asked {
+        of: NumberType,
+        len: u32,
+    },
 }
 
 /// The way to the numbers of an object on another machine.

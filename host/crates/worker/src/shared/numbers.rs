@@ -155,7 +155,11 @@ impl InstanceObjects {
         self.cells(place, access).map(to_guest)
     }
 
-    fn cells<R>(&mut self, place: u32, access: impl FnOnce(CellAccess<'_>) -> Result<R, CellError>) -> Result<R, Refusal> {
+    fn cells<R>(
+        &mut self,
+        place: u32,
+        access: impl FnOnce(CellAccess<'_>) -> Result<R, CellError>,
+    ) -> Result<R, Refusal> {
         self.call(0)?;
         self.shared.with_cells(place, access).ok_or_else(never_granted)?.map_err(|error| self.refused(place, error))
     }
