@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::shared::counting::Known;
 use crate::shared::{Place, Session, endings, orders};
 use crate::support::broker::Broker;
-use crate::support::until;
 
 /// Runs items one after the other over a host, and on one machine, and checks that the same comes of them.
 #[track_caller]
@@ -150,6 +149,8 @@ fn a_host_that_comes_back_has_no_part_in_what_it_held() {
     let Some(broker) = Broker::start() else { return };
     let paused = broker.serve("paused");
     let mut session = session(&broker, "2", &["gate=lock", "told=queue", "go=queue", "total=value:s64"]);
+    // From now on the first host waits for an item.
+    assert_eq!(session.ask("load total"), "0");
     session.give("lock gate - ; add total s64:1 ; put told there - ; get go - ; add total s64:100");
     let other = broker.serve("other");
     session.give("get told -");

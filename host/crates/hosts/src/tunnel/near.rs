@@ -105,12 +105,12 @@ impl Near {
 
     /// Says that a participant is being ended.
     pub fn ending(&mut self, number: u32) {
-        self.with(number, |stream| stream.say(PartKind::Ending));
+        self.with(number, |stream| stream.mark(PartKind::Ending));
     }
 
     /// Says that a participant has ended, after all that it has sent.
     pub fn end(&mut self, number: u32) {
-        self.with(number, |stream| stream.say(PartKind::End));
+        self.with(number, |stream| stream.mark(PartKind::End));
         if let Some(member) = self.members.get_mut(&number) {
             member.ends = true;
         }

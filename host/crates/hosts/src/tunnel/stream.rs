@@ -83,7 +83,7 @@ impl Stream {
         self.waiting.push_back((PartKind::Last, frame.into()));
     }
 
-    pub(super) fn say(&mut self, kind: PartKind) {
+    pub(super) fn mark(&mut self, kind: PartKind) {
         self.waiting.push_back((kind, Bytes::new()));
     }
 

@@ -178,24 +178,24 @@ proptest! {
         let mut wanted: BTreeMap<(usize, u32), VecDeque<Vec<u8>>> = BTreeMap::new();
         let mut back: BTreeMap<(usize, u32), VecDeque<Vec<u8>>> = BTreeMap::new();
         let mut ended = Vec::new();
-        for site in 0..2 {
+        for (site, near) in near.iter_mut().enumerate() {
             for _ in 0..2 {
-                let number = near[site].open(vec![site as u8], Time::ZERO);
+                let number = near.open(vec![site as u8], Time::ZERO);
                 let frames = wanted.entry((site, number)).or_default();
                 frames.push_back(vec![site as u8]);
                 for (at, size) in sizes.iter().enumerate() {
                     let frame = vec![(at + number as usize) as u8; *size];
-                    near[site].send(number, frame.clone());
+                    near.send(number, frame.clone());
                     frames.push_back(frame);
                 }
-                near[site].end(number);
+                near.end(number);
             }
         }
         let mut now = Time::ZERO;
         for _ in 0..200_000 {
             // What is sent gets on its way, unless it is lost.
-            for site in 0..2 {
-                while let Some(packet) = near[site].next_packet(now, PART) {
+            for (site, near) in near.iter_mut().enumerate() {
+                while let Some(packet) = near.next_packet(now, PART) {
                     for _ in 0..=u8::from(random(100) < doubles) {
                         if random(100) >= loss {
                             let at = now + Duration::from_millis(random(delay));
@@ -244,12 +244,12 @@ proptest! {
                     }
                 }
             }
-            for site in 0..2 {
-                while let Some((number, frame)) = near[site].take(now, |_| true) {
+            for (site, near) in near.iter_mut().enumerate() {
+                while let Some((number, frame)) = near.take(now, |_| true) {
                     let own = back.get_mut(&(site, number)).and_then(VecDeque::pop_front);
                     prop_assert_eq!(own, Some(frame));
                 }
-                while let Some(event) = near[site].next_event() {
+                while let Some(event) = near.next_event() {
                     prop_assert!(matches!(event, NearEvent::Ended(_)), "{event:?}");
                     ended.push(event);
                 }
