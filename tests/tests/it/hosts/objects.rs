@@ -159,7 +159,7 @@ fn a_host_that_comes_back_has_no_part_in_what_it_held() {
     // The lock is free when the first host is given up.
     session.give("lock gate - ; unlock gate ; load total");
     let came = session.next();
-    assert!(came.starts_with("abandoned:worker 1 on paused, item 0 ok"), "{came}");
+    assert!(came.starts_with("abandoned:worker 1 on paused, item 1 ok"), "{came}");
     paused.signal(Signal::SIGCONT);
     // Its item has begun again, on one host or the other, and ends once.
     session.give("get told - ; put go a -");
