@@ -63,8 +63,8 @@ restoring: ## Hold restored instances of more than 100,000 random modules agains
 SEEDS ?= 1000000
 
 # `make simulate SEED=7` replays one seed and prints its events; `make simulate OBJECTS=7` one of the shared objects,
-# `make simulate HOSTS=7` one of a run over many machines.
-simulate: ## Play a million random schedules each to the scheduler, to the shared objects and to the slots of many machines, and show how the scheduler's time grows (some minutes)
+# `make simulate HOSTS=7` one of a run over many machines, `make simulate TUNNEL=7` one of the tunnel to shared objects.
+simulate: ## Play a million random schedules each to the scheduler, to the shared objects, to the slots of many machines and to the tunnel to shared objects, and show how the scheduler's time grows (some minutes)
 	$(CARGO) build --release --locked -p wasmpool-simulation
 ifdef SEED
 	target/release/simulate seed $(SEED)
@@ -72,10 +72,13 @@ else ifdef OBJECTS
 	target/release/simulate objects seed $(OBJECTS)
 else ifdef HOSTS
 	target/release/simulate hosts seed $(HOSTS)
+else ifdef TUNNEL
+	target/release/simulate tunnel seed $(TUNNEL)
 else
 	target/release/simulate seeds $(SEEDS)
 	target/release/simulate objects seeds $(SEEDS)
 	target/release/simulate hosts seeds $(SEEDS)
+	target/release/simulate tunnel seeds $(SEEDS)
 	target/release/simulate growth
 endif
 

@@ -18,6 +18,7 @@ mod random;
 pub mod seeds;
 mod simulation;
 mod trace;
+pub mod tunnel;
 mod worker;
 mod world;
 

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use wasmpool_simulation::seeds::{RunFigures, SeededWorld, attempt, run};
-use wasmpool_simulation::{Trace, World, growth, hosts, objects};
+use wasmpool_simulation::{Trace, World, growth, hosts, objects, tunnel};
 
-const USAGE: &str =
-    "usage: simulate [objects|hosts] seeds COUNT [FIRST] | simulate [objects|hosts] seed SEED | simulate growth";
+const USAGE: &str = "usage: simulate [objects|hosts|tunnel] seeds COUNT [FIRST] | simulate [objects|hosts|tunnel] seed SEED | simulate growth";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +22,7 @@ fn main() -> ExitCode {
         }
         ["objects", rest @ ..] => simulate::<objects::World>(rest),
         ["hosts", rest @ ..] => simulate::<hosts::World>(rest),
+        ["tunnel", rest @ ..] => simulate::<tunnel::World>(rest),
         all => simulate::<World>(all),
     };
     done.unwrap_or_else(|| {

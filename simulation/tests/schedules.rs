@@ -1,7 +1,7 @@
 //! The short form of `make simulate`.
 
 use wasmpool_simulation::seeds::{SeededWorld, attempt, run};
-use wasmpool_simulation::{World, hosts, objects};
+use wasmpool_simulation::{World, hosts, objects, tunnel};
 
 /// Plays this many schedules, on all processors.
 fn play<T, E: std::fmt::Display>(count: u64, run: impl Fn(u64) -> Result<T, E> + Sync) {
@@ -33,6 +33,11 @@ fn no_schedule_breaks_a_promise_of_the_shared_objects() {
 #[test]
 fn no_schedule_breaks_a_promise_of_a_run_over_many_hosts() {
     play(10_000, run::<hosts::World>);
+}
+
+#[test]
+fn no_schedule_breaks_a_promise_of_the_tunnel_to_shared_objects() {
+    play(10_000, run::<tunnel::World>);
 }
 
 #[test]

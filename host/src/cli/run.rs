@@ -14,7 +14,7 @@ use super::signals::watch_signals;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::{self, CoordinatedRun, Coordinator};
+use wasmpool_nats::coordinator::{self, CoordinatedRun, Coordinator, ObjectsPlace};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -85,9 +85,9 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let cache = ArtifactCache::of_user();
     let role = ChildRole::of_worker(call.sandbox, &grants);
     #[cfg(feature = "hosts")]
-    let elsewhere = via.map(Crew::Elsewhere);
+    let elsewhere = via;
     #[cfg(not(feature = "hosts"))]
-    let elsewhere = None;
+    let elsewhere: Option<Crew> = None;
     let OpenedGrants { given, directories } = match &elsewhere {
         None => grants.open(&cache)?,
         // Hosts grant what is theirs, and send results whole.
@@ -101,10 +101,14 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let supervisor = mailbox.sender();
     let signals = watch_signals(move |signal| (0..tells).for_each(|_| supervisor.send(Event::Signal(signal))))?;
     let mut notice = notice.interruptible_by(&signals.came);
+    #[cfg(feature = "hosts")]
+    let sharing = if elsewhere.is_some() { sharing.over_hosts() } else { sharing };
     let shared = signals.leaving_at_once(|| sharing.start(config.workers))?;
     if let Some(shared) = &shared {
         call.given.shared = shared.grants.clone();
     }
+    #[cfg(feature = "hosts")]
+    let elsewhere = elsewhere.map(Crew::Elsewhere);
     #[cfg_attr(not(feature = "hosts"), expect(unused_mut, reason = "a run over many machines learns its name"))]
     let mut crew = match elsewhere {
         Some(crew) => crew,
@@ -169,7 +173,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             work.run(config, spares, &mut printer, &mailbox, &mut notice)
         }
         #[cfg(feature = "hosts")]
-        Crew::Elsewhere(via) => run_elsewhere(via, task, &call, config, &mut printer, &mailbox),
+        Crew::Elsewhere(via) => run_elsewhere(via, task, &call, objects, config, &mut printer, &mailbox),
     })
     .flatten();
     let counts = printer.counts().clone();
@@ -239,12 +243,17 @@ pub fn run_elsewhere(
     via: CoordinatedRun,
     task: &Wasm,
     call: &TaskCall,
+    objects: Option<Arc<SharedObjects>>,
     config: SchedulerConfig,
     sink: &mut dyn OutcomeSink,
     mailbox: &Mailbox,
 ) -> Result<(RunEnd, EndingWorkers), Error> {
-    let slots = Coordinator::start(via, task, call, mailbox.sender())?;
+    let place = objects.clone().map_or(via.objects, ObjectsPlace::Here);
+    let slots = Coordinator::start(CoordinatedRun { objects: place, ..via }, task, call, mailbox.sender())?;
     let mut supervisor = Supervisor::elsewhere(Box::new(slots), call, config, sink, mailbox)?;
+    if let Some(objects) = objects {
+        supervisor.share(objects, call.given.shared.clone());
+    }
     Ok((supervisor.run()?, supervisor.into_ending()))
 }
 

@@ -338,7 +338,10 @@ impl TaskRunner<'_> {
         mailbox: &Mailbox,
     ) -> Result<RunEnd, Error> {
         match via(self.spec, self.named.len())? {
-            Some(via) => run_elsewhere(via, wasm, self.call, config, sink, mailbox).map(|(end, _)| end),
+            Some(via) => {
+                let objects = self.shared.clone();
+                run_elsewhere(via, wasm, self.call, objects, config, sink, mailbox).map(|(end, _)| end)
+            }
             None => Ok(RunEnd::Terminated),
         }
     }

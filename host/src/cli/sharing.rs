@@ -21,6 +21,8 @@ use wasmpool_run::spawn::ChildProgram;
 
 /// Maximum bytes of the file of `--share-in`.
 const LONGEST: u64 = 1 << 30;
+/// Number of workers on other machines for which the process that keeps the objects has memory. Descriptors it has for more.
+const MOST_WORKERS: usize = 256;
 /// The beginning of the name that a file of `--share-out` has for a moment, or while it is written where there are no files
 /// without a name.
 const UNFINISHED: &str = ".wasmpool-share-";
@@ -32,6 +34,8 @@ pub struct Sharing {
     contents: SharedContents,
     told: Option<ContentsFile>,
     sandbox: SandboxMode,
+    /// True if those who take part are on other machines, and nobody knows how many they are.
+    over_hosts: bool,
 }
 
 /// The file of `--share-out`.
@@ -71,7 +75,7 @@ impl Sharing {
             None => SharedContents::default(),
         };
         let told = share_out.map(ContentsFile::make).transpose()?;
-        Ok(Sharing { objects, contents, told, sandbox })
+        Ok(Sharing { objects, contents, told, sandbox, over_hosts: false })
     }
 
     /// Checks what [`Sharing::of_objects`] reads and makes, and leaves no file. A pipe or a device is not opened: opening it waits
@@ -88,16 +92,27 @@ impl Sharing {
         Sharing::of_objects(objects, share_in, share_out, SandboxMode::default()).map(drop)
     }
 
+    /// Has those take part who are on other machines.
+    #[cfg(feature = "hosts")]
+    pub fn over_hosts(self) -> Sharing {
+        Sharing { over_hosts: true, ..self }
+    }
+
     /// Starts what the objects need, for this many workers. Returns `None` if there are none.
     pub fn start(self, workers: usize) -> Result<Option<RunObjects>, Error> {
         if self.objects.is_empty() {
             return Ok(None);
         }
         let specs = self.objects.iter().map(|(spec, _)| spec.clone()).collect();
+        let workers = if self.over_hosts { MOST_WORKERS } else { workers };
         let settings = SharedSettings { sandbox: self.sandbox, workers, placement: HostPlacement::Moves };
         let objects = SharedObjects::start(&ChildProgram::Own, specs, self.contents, settings)?;
+        if self.over_hosts {
+            // More hosts may come at any time.
+            objects.set_parallelism(usize::MAX);
+        }
         let granted = self.objects.iter().filter_map(|(spec, rights)| objects.grant(&spec.name, *rights));
-        let grants = SharedGrants { name: None, names_items: true, objects: granted.collect() };
+        let grants = SharedGrants { names_items: true, objects: granted.collect(), ..SharedGrants::default() };
         let told = self.told.map(|told| (LastWord::keep(told.unwritten_word()), told));
         Ok(Some(RunObjects { objects: Arc::new(objects), grants, told }))
     }

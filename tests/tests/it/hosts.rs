@@ -4,6 +4,7 @@
 
 mod access;
 mod lies;
+mod objects;
 
 use std::fs;
 use std::io::Write;
@@ -485,7 +486,7 @@ fn what_is_not_supported_over_hosts_is_refused_and_named() {
     let refused = |more: &[&str]| {
         map(&square).args(["--via", "nats://127.0.0.1:1"]).args(more).input("1\n").run().exits(2).stderr
     };
-    for (option, value) in [("--share", "jobs=queue"), ("--sandbox", "off")] {
+    for (option, value) in [("--sandbox", "off")] {
         let said = refused(&[option, value]);
         assert!(said.contains(&format!("{option} cannot be used with --via yet: ")), "{said}");
     }

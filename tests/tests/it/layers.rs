@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("manager", &["core", "ipc", "objects", "sandbox"]),
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
-    ("nats", &["core", "hosts", "ipc", "run", "scheduler"]),
+    ("nats", &["core", "hosts", "ipc", "objects", "run", "scheduler"]),
     ("wasmpool", &["core", "hosts", "ipc", "manager", "nats", "objects", "run", "sandbox", "scheduler", "worker"]),
 ];
 

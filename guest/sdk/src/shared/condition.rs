@@ -36,6 +36,10 @@ impl Held for Condition {
     fn release(&self) -> Result<(), Error> {
         Ok(self.0.release()?)
     }
+
+    fn token(&self) -> Result<u64, Error> {
+        Ok(self.0.token()?)
+    }
 }
 
 /// The lock of a condition, which is released when this is dropped.
@@ -101,6 +105,16 @@ impl ConditionGuard<'_> {
     #[must_use]
     pub fn abandoned(&self) -> Option<&str> {
         self.guard.abandoned()
+    }
+
+    /// Returns a number that is greater than every token of an earlier acquisition. After a [`wait`](Self::wait), in which others may
+    /// have held the lock, it is another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHeld`], [`Error::Lost`].
+    pub fn token(&self) -> Result<u64, Error> {
+        Ok(self.condition.0.token()?)
     }
 
     /// Releases the lock now, and returns what stood in the way.

@@ -1,5 +1,7 @@
 //! What an item holds until it drops it.
 
+use std::cell::Cell;
+
 use crate::bindings::shared::wasmpool::shared::types::Acquisition;
 
 use super::Error;
@@ -7,6 +9,9 @@ use super::Error;
 /// What can be acquired and released.
 pub trait Held {
     fn release(&self) -> Result<(), Error>;
+
+    /// Returns a number that is greater than every token of an earlier acquisition.
+    fn token(&self) -> Result<u64, Error>;
 }
 
 /// A lock or a slot that is held, and is released when this is dropped.
@@ -17,6 +22,7 @@ pub trait Held {
 pub struct Guard<'a> {
     held: Option<&'a dyn Held>,
     abandoned: Option<String>,
+    token: Cell<Option<u64>>,
 }
 
 impl<'a> Guard<'a> {
@@ -27,7 +33,7 @@ impl<'a> Guard<'a> {
             Acquisition::Abandoned(holder) => Some(holder),
             Acquisition::TimedOut => return Err(Error::Timeout),
         };
-        Ok(Self { held: Some(held), abandoned })
+        Ok(Self { held: Some(held), abandoned, token: Cell::new(None) })
     }
 
     /// Returns the name of the last holder, if it ended without releasing it. Then what it guards may need repair. This is told
@@ -35,6 +41,22 @@ impl<'a> Guard<'a> {
     #[must_use]
     pub fn abandoned(&self) -> Option<&str> {
         self.abandoned.as_deref()
+    }
+
+    /// Returns a number that is greater than every token of an earlier acquisition, by whomever: a fencing token. Whoever keeps
+    /// what the lock guards outside of the run can refuse what comes with a lesser one, from a holder that was given up and does
+    /// not know it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHeld`] if it was released otherwise; [`Error::Lost`].
+    pub fn token(&self) -> Result<u64, Error> {
+        if let Some(token) = self.token.get() {
+            return Ok(token);
+        }
+        let token = self.held.map_or(Err(Error::NotHeld), Held::token)?;
+        self.token.set(Some(token));
+        Ok(token)
     }
 
     /// Releases it now, and returns what stood in the way. Dropping the guard says nothing of that.
@@ -64,7 +86,6 @@ impl Drop for Guard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[derive(Default)]
@@ -74,6 +95,10 @@ mod tests {
         fn release(&self) -> Result<(), Error> {
             self.0.set(self.0.get() + 1);
             if self.0.get() > 1 { Err(Error::NotHeld) } else { Ok(()) }
+        }
+
+        fn token(&self) -> Result<u64, Error> {
+            Ok(self.0.get().into())
         }
     }
 

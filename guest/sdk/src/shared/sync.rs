@@ -44,6 +44,10 @@ impl Held for Lock {
     fn release(&self) -> Result<(), Error> {
         Ok(self.0.release()?)
     }
+
+    fn token(&self) -> Result<u64, Error> {
+        Ok(self.0.token()?)
+    }
 }
 
 /// A lock that its holder can acquire again, and has to release as often (`--share NAME=rlock`).
@@ -81,6 +85,10 @@ impl RLock {
 impl Held for RLock {
     fn release(&self) -> Result<(), Error> {
         Ok(self.0.release()?)
+    }
+
+    fn token(&self) -> Result<u64, Error> {
+        Ok(self.0.token()?)
     }
 }
 
@@ -130,6 +138,10 @@ impl Held for Semaphore {
     fn release(&self) -> Result<(), Error> {
         Semaphore::release(self)
     }
+
+    fn token(&self) -> Result<u64, Error> {
+        Ok(self.0.token()?)
+    }
 }
 
 /// A slot of a semaphore, which is given back when this is dropped.
@@ -141,6 +153,15 @@ impl SemaphoreGuard<'_> {
     #[must_use]
     pub fn abandoned(&self) -> Option<&str> {
         self.0.abandoned()
+    }
+
+    /// Returns a number that is greater than every token of an earlier acquisition; see [`Guard::token`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHeld`] if it was given back otherwise; [`Error::Lost`].
+    pub fn token(&self) -> Result<u64, Error> {
+        self.0.token()
     }
 
     /// Gives the slot back now, and returns what stood in the way.

@@ -147,7 +147,8 @@ pub struct ObjectGrant {
 /// The shared objects of one participant.
 ///
 /// If any of them is not mapped, the participant has a channel to the manager process: a memory file and a socket. Those
-/// that are mapped have a memory file each, in this order; without the right to write, it can only be read.
+/// that are mapped have a memory file each, in this order; without the right to write, it can only be read. Of objects on
+/// another machine there is the channel alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedGrants {
     /// What the user called the process, if anything.
@@ -155,6 +156,9 @@ pub struct SharedGrants {
     /// True if the user knows items by their index, so that others are told by it which item left something behind.
     #[serde(default)]
     pub names_items: bool,
+    /// True if the objects are on another machine: none of them is mapped, and everything is asked for.
+    #[serde(default)]
+    pub remote: bool,
     pub objects: Vec<ObjectGrant>,
 }
 
@@ -165,12 +169,12 @@ impl SharedGrants {
 
     /// Returns true if the participant has a channel to the manager process.
     pub fn has_channel(&self) -> bool {
-        self.objects.iter().any(|grant| !grant.spec.form.is_mapped())
+        self.objects.iter().any(|grant| self.remote || !grant.spec.form.is_mapped())
     }
 
     /// Returns the objects that have a memory file each, in the order of these.
     pub fn mapped(&self) -> impl Iterator<Item = &ObjectGrant> {
-        self.objects.iter().filter(|grant| grant.spec.form.is_mapped())
+        self.objects.iter().filter(|grant| !self.remote && grant.spec.form.is_mapped())
     }
 
     /// Returns the number of descriptors that the participant gets for them.

@@ -6,7 +6,8 @@
 //! the coordinator keeps the input of each chunk until it has the chunk's outcomes.
 //!
 //! [`subjects`] are the names under which messages travel, [`chunk`] and [`outcomes`] what most of them hold, [`notes`]
-//! all others. [`slots`] decides what is sent again, and which outcomes count.
+//! all others. [`slots`] decides what is sent again, and which outcomes count. [`tunnel`] carries what workers ask of
+//! shared objects.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod outcomes;
 pub mod permissions;
 pub mod slots;
 pub mod subjects;
+pub mod tunnel;
 
 // Items and outcomes travel in the form that they have in a lane, where numbers are in the machine's byte order.
 #[cfg(not(target_endian = "little"))]

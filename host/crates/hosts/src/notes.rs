@@ -40,6 +40,9 @@ pub struct Manifest {
     /// The engine that a host has to have, if the run wants a certain one.
     #[serde(default)]
     pub engine: Option<EngineName>,
+    /// The server that has the shared objects of the call, if that is not the coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<String>,
 }
 
 /// The part of a [`Manifest`] that every protocol has.
@@ -221,6 +224,7 @@ mod tests {
             max_items_per_worker: None,
             grants: AskedGrants::default(),
             engine: Some(EngineName::own()),
+            objects: None,
         };
         fn members(value: &serde_json::Value, to: &mut Vec<String>) {
             for (name, value) in value.as_object().into_iter().flatten() {

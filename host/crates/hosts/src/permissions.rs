@@ -19,14 +19,7 @@ impl Permissions {
     pub fn of_host(host: &HostName) -> Permissions {
         let sends = FromHost::ALL.iter().map(|(_, token)| format!("wp.*.{token}.{host}"));
         Permissions {
-            publish: sends
-                // What its tasks ask of shared objects.
-                .chain([
-                    format!("wp.*.q.{host}"),
-                    subjects::host(host),
-                    format!("$JS.API.CONSUMER.MSG.NEXT.*.{CONSUMER}"),
-                ])
-                .collect(),
+            publish: sends.chain([subjects::host(host), format!("$JS.API.CONSUMER.MSG.NEXT.*.{CONSUMER}")]).collect(),
             subscribe: vec![format!("{}.>", subjects::inbox(host)), subjects::ALL_CONTROLS.to_owned()],
         }
     }
@@ -52,7 +45,7 @@ impl Permissions {
         Permissions {
             publish: publish.map(str::to_owned).into(),
             subscribe: receives
-                .chain(["wp.*.q.*", "wp.*.w", subjects::ALL_CONTROLS].map(str::to_owned))
+                .chain(["wp.*.w", subjects::ALL_CONTROLS].map(str::to_owned))
                 .chain([subjects::ALL_HOSTS.to_owned(), "_INBOX.*.*".to_owned()])
                 .collect(),
         }

@@ -3,6 +3,7 @@
 
 use crate::chunk::CopyNumber;
 use crate::names::{HostLife, HostName, RunId};
+use crate::tunnel::far::SiteName;
 
 /// The beats of all hosts, to whoever asks which hosts there are.
 pub const ALL_HOSTS: &str = "wp.h.*";
@@ -79,6 +80,34 @@ pub fn control(run: RunId) -> String {
     format!("wp.{run}.k")
 }
 
+/// Returns the subject on which a host is answered what its workers ask of the shared objects of a run.
+pub fn objects_answer(site: &SiteName, life: u64) -> String {
+    format!("{}.{}.{OBJECTS}", inbox_of_life(&HostLife { name: site.host.clone(), life }), site.run)
+}
+
+/// Returns the run whose shared objects are spoken of under this end of a subject.
+pub fn objects_answered(token: &str) -> Option<RunId> {
+    RunId::of_token(token.strip_suffix(OBJECTS)?.strip_suffix('.')?)
+}
+
+const OBJECTS: &str = "q";
+
+/// Returns the subject of what a host sends to a server of shared objects for a run.
+pub fn server(server: &str, site: &SiteName) -> String {
+    format!("wp.s.{server}.{}.{}", site.host, site.run)
+}
+
+/// Returns the subjects of what all hosts send to a server of shared objects.
+pub fn server_of_all(server: &str) -> String {
+    format!("wp.s.{server}.*.*")
+}
+
+/// Returns who speaks to this server of shared objects.
+pub fn serving(subject: &str, server: &str) -> Option<SiteName> {
+    let (host, run) = subject.strip_prefix("wp.s.")?.strip_prefix(server)?.strip_prefix('.')?.split_once('.')?;
+    Some(SiteName { host: HostName::new(host).ok()?, run: RunId::of_token(run)? })
+}
+
 /// What a host sends to a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FromHost {
@@ -88,11 +117,13 @@ pub enum FromHost {
     Beat,
     /// A request for bytes: see [`crate::notes::Wanted`].
     Fetch,
+    /// What workers ask of shared objects: see [`crate::tunnel`].
+    Objects,
 }
 
 impl FromHost {
-    pub(crate) const ALL: [(FromHost, &str); 3] =
-        [(FromHost::Outcomes, "o"), (FromHost::Beat, "b"), (FromHost::Fetch, "i")];
+    pub(crate) const ALL: [(FromHost, &str); 4] =
+        [(FromHost::Outcomes, "o"), (FromHost::Beat, "b"), (FromHost::Fetch, "i"), (FromHost::Objects, OBJECTS)];
 
     fn token(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, token)| token)

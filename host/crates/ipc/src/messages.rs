@@ -118,6 +118,8 @@ pub struct ManagerSetup {
     pub sandbox: SandboxMode,
     /// Number of participants that there can be at a time, by which the memory of the process is bounded.
     pub participants: u64,
+    /// Tokens of holders are greater than this.
+    pub token: u64,
     #[cfg(feature = "probes")]
     #[serde(default)]
     pub probe: Option<Probe>,
@@ -129,6 +131,7 @@ impl ManagerSetup {
             objects,
             sandbox,
             participants,
+            token: 0,
             #[cfg(feature = "probes")]
             probe: None,
         }
@@ -141,8 +144,7 @@ pub enum ManagerOrder {
     /// A participant comes, with descriptors of the memory and the socket of its channel. Its number is never used again.
     Attach {
         participant: u32,
-        /// True for the host itself, which may have any number of requests under way.
-        is_host: bool,
+        role: ParticipantRole,
         /// What others are told if it ends with something that it held.
         name: String,
         grants: Vec<(u16, ObjectRights)>,
@@ -155,6 +157,17 @@ pub enum ManagerOrder {
     Parallelism(u32),
     /// Asks whether the process still answers.
     Ping,
+}
+
+/// What a participant is, by which its requests are bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParticipantRole {
+    /// A worker, which does one thing at a time.
+    Worker,
+    /// A worker on another machine. It reaches nothing by the words of its channel, and asks for everything.
+    Remote,
+    /// The host itself, or a program, which may have any number of requests under way.
+    Host,
 }
 
 /// What the manager process tells the host.
@@ -170,6 +183,11 @@ pub enum ManagerReport {
     Alive,
     /// A participant sent what no worker sends. Its channel is closed, and it has to end.
     Violation { participant: u32, why: String },
+    /// A participant has no part in the objects any more, since they are on another machine that has given it up. It has to
+    /// end.
+    Cut { participant: u32, why: String },
+    /// The objects cannot be reached any more.
+    Lost { why: String },
     #[cfg(feature = "probes")]
     Probed(ProbeOutcome),
 }

@@ -15,7 +15,7 @@ use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::words::NUMBERS;
 use wasmpool_ipc::lane::control::{Control, Incoming};
 use wasmpool_ipc::memfd;
-use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup, StartManager};
+use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup, ParticipantRole, StartManager};
 use wasmpool_objects::operation::{Operation, Reply, Request};
 use wasmpool_objects::wire::{self, ManagerFrame};
 
@@ -86,7 +86,8 @@ fn round(form: ObjectForm, acts: &[Act], times: u32) -> f64 {
         let (client, server) = wasmpool_ipc::channel::create().unwrap();
         let grants = vec![(0, ObjectRights::ALL)];
         let participant = participant as u32;
-        let order = ManagerOrder::Attach { participant, is_host: false, name: participant.to_string(), grants };
+        let order =
+            ManagerOrder::Attach { participant, role: ParticipantRole::Worker, name: participant.to_string(), grants };
         control.send(&order, &[server.memory.as_fd(), server.socket.as_fd()]).unwrap();
         client
     });

@@ -16,7 +16,7 @@ use wasmpool_ipc::channel::ChannelParts;
 use wasmpool_ipc::channel::server::ChannelServer;
 use wasmpool_ipc::clock::now_ns;
 use wasmpool_ipc::lane::control::{Control, Incoming};
-use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup};
+use wasmpool_ipc::messages::{ManagerOrder, ManagerReport, ManagerSetup, ParticipantRole};
 use wasmpool_ipc::spin::Spin;
 use wasmpool_objects::contents::Contents;
 use wasmpool_objects::operation::{MOST_PARTS, Reply};
@@ -66,6 +66,7 @@ impl<'a> Serving<'a> {
         epoll.add(control.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, HOST))?;
         // Until the host says how many can run at once, nothing is refused for lack of them.
         let mut machine = Machine::new(setup.objects.clone(), u32::MAX);
+        machine.tokens_after(setup.token);
         for (object, contents) in contents {
             machine.fill(object, contents).map_err(io::Error::other)?;
         }
@@ -110,8 +111,8 @@ impl<'a> Serving<'a> {
     fn take_orders(&mut self) -> io::Result<bool> {
         for _ in 0..ORDERS {
             match self.control.receive_with_descriptors(true)? {
-                Incoming::Message((ManagerOrder::Attach { participant, is_host, name, grants }, descriptors)) => {
-                    if let Err(why) = self.attach(participant, is_host, name, &grants, descriptors) {
+                Incoming::Message((ManagerOrder::Attach { participant, role, name, grants }, descriptors)) => {
+                    if let Err(why) = self.attach(participant, role, name, &grants, descriptors) {
                         self.report_violation(participant, &why)?;
                     }
                 }
@@ -142,7 +143,7 @@ impl<'a> Serving<'a> {
     fn attach(
         &mut self,
         participant: ParticipantId,
-        is_host: bool,
+        role: ParticipantRole,
         name: String,
         grants: &[(u16, ObjectRights)],
         descriptors: Vec<OwnedFd>,
@@ -155,14 +156,17 @@ impl<'a> Serving<'a> {
         let longest = u32::try_from(longest).unwrap_or(u32::MAX);
         let opened = |e: io::Error| format!("its channel cannot be opened: {e}");
         let channel = ChannelServer::open(ChannelParts { memory, socket }, longest).map_err(opened)?;
-        let limits = match is_host {
-            true => ParticipantLimits { in_flight: HOST_IN_FLIGHT, waiting_bytes: u64::from(longest), fast: false },
-            false => ParticipantLimits::WORKER,
+        let (limits, most) = match role {
+            ParticipantRole::Worker => (ParticipantLimits::WORKER, OF_A_WORKER),
+            ParticipantRole::Remote => (ParticipantLimits::REMOTE, OF_A_WORKER),
+            ParticipantRole::Host => {
+                let waiting_bytes = u64::from(longest);
+                (ParticipantLimits { in_flight: HOST_IN_FLIGHT, waiting_bytes, fast: false }, OF_THE_HOST)
+            }
         };
         self.machine.join(participant, name, grants, limits).map_err(|e| format!("it cannot join: {e:?}"))?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(participant));
         let added = self.epoll.add(channel.as_fd(), event);
-        let most = if is_host { OF_THE_HOST } else { OF_A_WORKER };
         self.peers.insert(participant, Peer::new(channel, most, longest));
         if let Err(e) = added {
             self.peers.break_off(participant, &opened(e.into()));

@@ -2,6 +2,7 @@
 //! their outcomes are taken, and passes outcomes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
+use crate::objects::far::{self, FarInput, ServedObjects};
 use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
@@ -26,12 +28,14 @@ use wasmpool_hosts::notes::{
 use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Time, Verdict};
 use wasmpool_hosts::subjects::{self, CONSUMER, FromHost};
+use wasmpool_hosts::tunnel::far::SiteName;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
 use wasmpool_run::grants::{DirectoryGrant, Grants, PeerGrant};
 use wasmpool_run::journal::OverHosts;
 use wasmpool_run::scarce::start_thread;
+use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::supervisor::{
     BadOutcome, Event, EventSender, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots, most_of_outcome,
 };
@@ -72,6 +76,8 @@ pub struct CoordinatedRun {
     pub check: u8,
     /// What the run is known by, if a journal keeps it.
     pub known: Option<OverHosts>,
+    /// Where the shared objects are that the call grants.
+    pub objects: ObjectsPlace,
 }
 
 impl CoordinatedRun {
@@ -86,6 +92,7 @@ impl CoordinatedRun {
             speculate: true,
             check: 0,
             known: None,
+            objects: ObjectsPlace::default(),
         }
     }
 }
@@ -97,6 +104,18 @@ impl CoordinatedRun {
 /// The error of the system if it has no random numbers.
 pub fn new_run() -> Result<[u8; 16], Error> {
     Ok(random::bytes()?)
+}
+
+/// Where the shared objects of a run are.
+#[derive(Clone, Debug, Default)]
+pub enum ObjectsPlace {
+    /// There are none.
+    #[default]
+    Nowhere,
+    /// In this process.
+    Here(Arc<SharedObjects>),
+    /// In the server of this name.
+    Server(HostName),
 }
 
 /// The supervisor's end of the coordinator. Dropping it ends the run for its hosts.
@@ -143,6 +162,10 @@ impl Coordinator {
             max_items_per_worker: run.max_items_per_worker,
             grants,
             engine: call.deterministic.then(EngineName::own),
+            objects: match &run.objects {
+                ObjectsPlace::Server(name) => Some(name.as_str().to_owned()),
+                ObjectsPlace::Nowhere | ObjectsPlace::Here(_) => None,
+            },
         };
         let OverHosts { run: id, epoch } = match run.known {
             Some(known) => known,
@@ -151,10 +174,26 @@ impl Coordinator {
         let (id, resumes) = (RunId(id), epoch > 0);
         let (commands, inputs) = mpsc::channel();
         let from_broker = commands.clone();
+        let far = far::parts()?;
+        let packets = far.0.clone();
         let client = Client::start(run.access.clone(), "wasmpool map", move |event| {
+            if let ClientEvent::Connected(info) = &event {
+                packets.tell(FarInput::Connected(info.longest_part()));
+            }
+            let event = match event {
+                ClientEvent::Message(message, waiting) => match FromHost::parse(&message.subject, id) {
+                    Some((FromHost::Objects, host)) => {
+                        let site = SiteName { host, run: id };
+                        return packets.tell(FarInput::Packet(site, message.payload, waiting));
+                    }
+                    _ => ClientEvent::Message(message, waiting),
+                },
+                event => event,
+            };
             // If the coordinator is gone, the connection ends soon.
             let _ = from_broker.send(Input::Broker(event));
         })?;
+        let client = Arc::new(client);
         let inbox = format!("_INBOX.{}", RunId(random::bytes()?));
         client.subscribe(&format!("{inbox}.*"));
         [FromHost::Outcomes, FromHost::Beat, FromHost::Fetch]
@@ -164,6 +203,13 @@ impl Coordinator {
         if !resumes {
             client.subscribe(&subjects::presence(id));
         }
+        let objects = match run.objects {
+            ObjectsPlace::Here(objects) => {
+                client.subscribe(&FromHost::Objects.of_all(id));
+                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared)?)
+            }
+            ObjectsPlace::Nowhere | ObjectsPlace::Server(_) => None,
+        };
         let thread = CoordinatorThread {
             run: id,
             access: run.access,
@@ -196,6 +242,7 @@ impl Coordinator {
             told_idle: false,
             single_since: None,
             swept: false,
+            _objects: objects,
         };
         let watching = supervisor;
         let thread = start_thread("coordinator", move || {
@@ -302,7 +349,7 @@ struct CoordinatorThread {
     resumes: bool,
     /// True if another process coordinates the run: what it has in the broker is not this one's.
     disowned: bool,
-    client: Client,
+    client: Arc<Client>,
     inbox: String,
     supervisor: EventSender,
     started: Instant,
@@ -334,6 +381,8 @@ struct CoordinatorThread {
     single_since: Option<Time>,
     /// True once streams of runs that are over were looked for.
     swept: bool,
+    /// Lets hosts take part in the shared objects.
+    _objects: Option<ServedObjects>,
 }
 
 impl CoordinatorThread {
@@ -635,6 +684,8 @@ impl CoordinatorThread {
             FromHost::Fetch if self.slots.ignores(&host) => {}
             FromHost::Fetch => self.give(&message),
             FromHost::Outcomes => self.take(&host, message),
+            // It was passed on before.
+            FromHost::Objects => {}
         }
     }
 

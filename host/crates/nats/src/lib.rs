@@ -1,5 +1,5 @@
 //! Runs over many machines, by way of a NATS server with JetStream: the connection ([`client`]), the process that has the
-//! input ([`coordinator`]), and the processes that run chunks ([`serve`]).
+//! input ([`coordinator`]), the processes that run chunks ([`serve`]), and shared objects across machines ([`objects`]).
 //!
 //! What is sent again, and which outcomes count, is decided in `wasmpool-hosts`; this crate carries it out. The connection
 //! belongs to the process of the command. Workers have no network and no descriptor of it.
@@ -9,6 +9,7 @@ pub mod client;
 pub mod coordinator;
 mod jetstream;
 mod nkey;
+pub mod objects;
 mod random;
 pub mod serve;
 pub mod url;

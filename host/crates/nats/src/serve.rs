@@ -4,8 +4,10 @@
 mod policy;
 mod run;
 mod task;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
 use task::TaskNews;
+use tunnels::Tunnels;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
@@ -97,12 +100,18 @@ impl Host {
     /// [`Error::Broker`] if the message system cannot be reached at the start.
     pub fn serve(self, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Host { settings, inputs, sender } = self;
-        let life = u64::from_le_bytes(random::bytes()?);
+        let life = random::life()?;
         let from_broker = sender.clone();
-        let client = Client::start(settings.access.clone(), "wasmpool serve", move |event| {
-            let _ = from_broker.send(Input::Broker(event));
-        })?;
         let inbox = subjects::inbox_of_life(&HostLife { name: settings.name.clone(), life });
+        let tunnels = Tunnels::default();
+        let (ends, answered) = (tunnels.clone(), format!("{inbox}."));
+        let client = Client::start(settings.access.clone(), "wasmpool serve", move |event| {
+            // What is for workers that wait goes the shortest way.
+            if let Some(event) = ends.pass_on(event, &answered) {
+                let _ = from_broker.send(Input::Broker(event));
+            }
+        })?;
+        let client = Arc::new(client);
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
@@ -111,6 +120,7 @@ impl Host {
             life,
             inbox,
             client,
+            tunnels,
             longest_part: 1,
             leaving: false,
             full: false,

@@ -43,12 +43,20 @@ pub(crate) struct Context<'a> {
     pub(crate) waits: &'a mut Waits,
     pub(crate) fast: &'a mut dyn FastPath,
     pub(crate) outputs: &'a mut Outputs,
+    /// The last token that was told to a holder.
+    pub(crate) token: &'a mut u64,
 }
 
 impl Context<'_> {
     /// Returns the number that the request in work has if it waits.
     pub(crate) fn id(&self) -> WaitId {
         self.waits.next_id()
+    }
+
+    /// Returns a number that is greater than all before it.
+    pub(crate) fn next_token(&mut self) -> u64 {
+        *self.token = self.token.saturating_add(1);
+        *self.token
     }
 
     /// Answers a request that waits.

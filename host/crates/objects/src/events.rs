@@ -26,6 +26,8 @@ pub struct ParticipantLimits {
 impl ParticipantLimits {
     /// Limits of a worker, which does one thing at a time.
     pub const WORKER: ParticipantLimits = ParticipantLimits { in_flight: 1, waiting_bytes: 0, fast: true };
+    /// Limits of a worker on another machine, which shares no memory with the manager.
+    pub const REMOTE: ParticipantLimits = ParticipantLimits { fast: false, ..ParticipantLimits::WORKER };
 }
 
 /// How an item ended.

@@ -14,7 +14,7 @@ use crate::events::{
 };
 use crate::fast::{FastPath, PutOnCredit};
 use crate::object::Object;
-use crate::operation::{Answer, ObjectError, Operation, Request};
+use crate::operation::{Answer, ObjectError, Operation, Reply, Request};
 use crate::rights;
 use crate::waits::{WaitId, Waits};
 
@@ -62,6 +62,8 @@ pub struct Machine {
     /// Queues that wait for a participant to take messages that it has ahead.
     looking: BTreeSet<u16>,
     look_at: Option<Time>,
+    /// The last token that was told to a holder of any lock.
+    token: u64,
 }
 
 impl Machine {
@@ -75,7 +77,13 @@ impl Machine {
             at_once,
             looking: BTreeSet::new(),
             look_at: None,
+            token: 0,
         }
+    }
+
+    /// Has tokens of holders be greater than this one.
+    pub fn tokens_after(&mut self, token: u64) {
+        self.token = token;
     }
 
     /// Changes the number of participants that can run at the same time.
@@ -139,6 +147,9 @@ impl Machine {
         if let Err(error) = operation.check_parts() {
             return Some(Err(error));
         }
+        if operation == Operation::Settle {
+            return Some(Ok(Reply::Done));
+        }
         if let Operation::PollAny(ends) = operation {
             return self.poll_any(now, participant, ticket, &ends, timeout, fast, outputs);
         }
@@ -165,8 +176,8 @@ impl Machine {
                 waiting => member.limits.waiting_bytes.saturating_sub(waiting),
             },
         };
-        let Machine { waits, at_once, .. } = self;
-        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs };
+        let Machine { waits, at_once, token, .. } = self;
+        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs, token };
         let held = match kept.object.ask(&asker, operation, &mut context) {
             Step::Answer(answer) => {
                 self.settle(number, now, fast, outputs);
@@ -429,9 +440,9 @@ impl Machine {
         outputs: &mut Outputs,
         work: impl FnOnce(&mut Object, &mut Context) -> T,
     ) -> Option<T> {
-        let Machine { objects, waits, at_once, .. } = self;
+        let Machine { objects, waits, at_once, token, .. } = self;
         let kept = objects.get_mut(usize::from(number))?;
-        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs };
+        let mut context = Context { object: number, at_once: *at_once, waits, fast, outputs, token };
         Some(work(&mut kept.object, &mut context))
     }
 

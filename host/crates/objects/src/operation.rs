@@ -59,6 +59,8 @@ pub enum Operation {
     Release,
     IsLocked,
     Slots,
+    /// A number that is greater than all that were told of earlier acquisitions. Answers `Number`. Only a holder is told.
+    Token,
     WaitCondition,
     Notify {
         most: u32,
@@ -132,6 +134,13 @@ pub enum Operation {
     Length,
     /// Removes all entries. Answers `Done`.
     Empty,
+    // Values and arrays
+    /// What is done with numbers by whoever asks for them, in bytes that only those read who have the memory. Answers
+    /// `Bytes`.
+    Numbers(Vec<u8>),
+    // The participant itself
+    /// Answers `Done` once all is done that was sent before it, such as the release at the end of an item.
+    Settle,
 }
 
 /// Maximum number of parts of one request or answer, such as entries that are set at once. The manager handles one request at

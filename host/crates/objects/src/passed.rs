@@ -26,7 +26,9 @@ impl Operation {
             Operation::DictSetMany(entries) => {
                 (entries.len(), entries.iter().map(|(key, value)| key.len() + value.len()).sum())
             }
-            Operation::ListSet(_, value) | Operation::ListInsert(_, value) => (0, value.len()),
+            Operation::ListSet(_, value) | Operation::ListInsert(_, value) | Operation::Numbers(value) => {
+                (0, value.len())
+            }
             Operation::ListCompareAndSet { expected, value, .. } => (0, expected.len() + value.len()),
             Operation::ListExtend(values) => (values.len(), values.iter().map(Vec::len).sum()),
             _ => (0, 0),

@@ -212,7 +212,7 @@ fn shared(
         _ => Err(io::Error::other("an object is mapped that has no memory")),
     });
     let cells = mapped.collect::<io::Result<Vec<Cells>>>()?;
-    let objects = channel.map(|channel| Box::new(RemoteObjects::new(channel, asks)) as Box<dyn Objects>);
+    let objects = channel.map(|channel| Box::new(RemoteObjects::new(channel, grants.remote, asks)) as Box<dyn Objects>);
     Ok(SharedObjects::new(grants.clone(), cells, objects))
 }
 

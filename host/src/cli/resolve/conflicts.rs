@@ -245,11 +245,8 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     if let Some(directory) = spec.grants.directories.iter().find(|directory| !absolute(directory)) {
         return Err(UsageError::RelativeOnHosts { directory: directory.option_name("--dir").to_string(), via });
     }
-    let refused = [
-        spec.grants.shares.first().map(|one| (one.option_name("--share"), "objects are shared within one machine")),
-        (spec.sandbox.source != SettingSource::Default)
-            .then(|| (spec.sandbox.option_name("--sandbox"), "each host has a sandbox of its own choice")),
-    ];
+    let refused = [(spec.sandbox.source != SettingSource::Default)
+        .then(|| (spec.sandbox.option_name("--sandbox"), "each host has a sandbox of its own choice"))];
     match refused.into_iter().flatten().next() {
         Some((option, why)) => Err(UsageError::NotOverHosts { option: option.to_string(), via, why }),
         None => Ok(()),

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use super::handle::{FIRST, Handle, object};
 use super::number::{ArithmeticNumber, SharedNumber};
 use super::share::Share;
-use wasmpool_ipc::cells::{CellError, Cells, Number};
+use wasmpool_ipc::cells::asked::CellAccess;
+use wasmpool_ipc::cells::{CellError, Number};
 use wasmpool_run::error::Error;
 
 /// Numbers in memory that the program and its tasks share: Python's `Array`, each of whose elements is atomic by itself.
@@ -40,7 +41,7 @@ impl<T> Clone for Array<T> {
 /// Does something that returns a number.
 pub(super) fn read<T: SharedNumber>(
     handle: &Handle,
-    act: impl FnOnce(&Cells) -> Result<Number, CellError>,
+    act: impl FnOnce(CellAccess<'_>) -> Result<Number, CellError>,
 ) -> Result<T, Error> {
     T::of_number(handle.cells(act)?).ok_or_else(mistyped)
 }

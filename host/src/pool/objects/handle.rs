@@ -6,7 +6,8 @@ use super::manager::{HolderPlace, Manager};
 use super::message::Message;
 use super::share::Share;
 use wasmpool_core::share::ObjectRights;
-use wasmpool_ipc::cells::{CellError, Cells};
+use wasmpool_ipc::cells::CellError;
+use wasmpool_ipc::cells::asked::CellAccess;
 use wasmpool_objects::operation::{Acquisition, Operation, Reply};
 use wasmpool_run::error::Error;
 use wasmpool_run::shared::{HostHolder, ObjectError, ObjectErrorKind};
@@ -112,13 +113,14 @@ impl Handle {
     }
 
     /// Does something with the memory of a value or an array.
-    pub fn cells<T>(&self, act: impl FnOnce(&Cells) -> Result<T, CellError>) -> Result<T, Error> {
-        let cells = self.manager.started()?.host().cells(self.object);
-        let cells = cells.ok_or_else(|| Error::Bug("a value or an array has no memory".to_owned()))?;
-        act(cells).map_err(|e| match e {
+    pub fn cells<T>(&self, act: impl FnOnce(CellAccess<'_>) -> Result<T, CellError>) -> Result<T, Error> {
+        let done = self.manager.started()?.host().with_cells(self.object, act);
+        let done = done.ok_or_else(|| Error::Bug("a value or an array has no memory".to_owned()))?;
+        done.map_err(|e| match e {
             CellError::Index { .. } | CellError::Range { .. } => {
                 self.refused(ObjectErrorKind::OutOfRange(e.to_string()))
             }
+            CellError::Lost => Error::Shared("the process that keeps the shared objects cannot be reached".to_owned()),
             e => self.refused(ObjectErrorKind::Invalid(e.to_string())),
         })
     }

@@ -3,7 +3,7 @@
 //!
 //! The guest is the fixture `shared`, whose items are orders (`guest/fixtures/shared/src/lib.rs`).
 
-mod counting;
+pub mod counting;
 mod ends;
 mod files;
 mod grants;
@@ -30,7 +30,7 @@ fn guest() -> Task {
 }
 
 /// Returns `wasmpool map` of orders, one item a line and one item a chunk, with records and these objects.
-fn orders(shares: &[&str]) -> Run {
+pub fn orders(shares: &[&str]) -> Run {
     let run =
         map(&guest()).args(["-f", "act", "--input-format", "lines", "--output-format", "records", "-c", "1", "-q"]);
     share(run, shares)
@@ -50,7 +50,7 @@ fn lines(items: &[&str]) -> String {
 }
 
 /// Returns what came of an item: its answers, its own error, or the kind of its failure.
-fn ending(record: &Record) -> String {
+pub fn ending(record: &Record) -> String {
     match record.kind() {
         "ok" => record.value().as_str().expect("answers are text").to_owned(),
         "error" => record.get("error").and_then(Value::as_str).expect("an error is text").to_owned(),
@@ -60,7 +60,7 @@ fn ending(record: &Record) -> String {
 
 /// Returns what came of each item, in the order of the items.
 #[track_caller]
-fn endings(output: &Output) -> Vec<String> {
+pub fn endings(output: &Output) -> Vec<String> {
     let mut records = output.records();
     records.sort_by_key(Record::index);
     records.iter().map(ending).collect()
@@ -75,48 +75,48 @@ fn come_to(shares: &[&str], items_and_endings: &[(&str, &str)]) {
 }
 
 /// A run that is given one item after the other, and whose outcomes are read as they come.
-struct Session {
-    host: Host,
+pub struct Session {
+    pub host: Host,
 }
 
 impl Session {
     /// Starts a run with so many workers.
-    fn start(workers: &str, args: &[&str], shares: &[&str]) -> Session {
+    pub fn start(workers: &str, args: &[&str], shares: &[&str]) -> Session {
         Session { host: orders(shares).args(["-j", workers, "--unordered"]).args(args).start() }
     }
 
-    fn give(&mut self, item: &str) {
+    pub fn give(&mut self, item: &str) {
         let input = self.host.stdin.as_mut().expect("a pipe");
         writeln!(input, "{item}").expect("the run reads its items");
     }
 
     /// Returns the next outcome, whichever item's it is.
-    fn next(&mut self) -> String {
+    pub fn next(&mut self) -> String {
         let line = self.host.line();
         ending(&Record::read(&line.unwrap_or_else(|| panic!("it has ended: {}", self.host.said()))))
     }
 
     /// Returns the next two outcomes, sorted, since either may come first.
-    fn both(&mut self) -> [String; 2] {
+    pub fn both(&mut self) -> [String; 2] {
         let mut both = [self.next(), self.next()];
         both.sort();
         both
     }
 
     /// Gives an item, and returns the next outcome.
-    fn ask(&mut self, item: &str) -> String {
+    pub fn ask(&mut self, item: &str) -> String {
         self.give(item);
         self.next()
     }
 
     /// Gives an item again and again until it comes to this, while others wait.
     #[track_caller]
-    fn until(&mut self, item: &str, wanted: &str) {
+    pub fn until(&mut self, item: &str, wanted: &str) {
         crate::support::until(&format!("{item}: {wanted}"), || (self.ask(item) == wanted).then_some(()));
     }
 
     /// Ends the input, and waits for the end of the run.
-    fn end(mut self) -> i32 {
+    pub fn end(mut self) -> i32 {
         self.host.end_input();
         while self.host.line().is_some() {}
         self.host.code()
@@ -124,14 +124,14 @@ impl Session {
 }
 
 /// A directory for the files of a test.
-struct Place(TempDir);
+pub struct Place(TempDir);
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         Place(TempDir::new().expect("a temporary directory"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -142,7 +142,7 @@ impl Place {
         path
     }
 
-    fn read(&self, name: &str) -> Value {
+    pub fn read(&self, name: &str) -> Value {
         read(&self.path(name))
     }
 }

@@ -226,13 +226,23 @@ impl Broker {
 
     /// Returns `wasmpool serve` under this name.
     pub fn host(&self, name: &str) -> Run {
-        let run = wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", "1"]);
+        self.host_with(name, 1)
+    }
+
+    /// Returns `wasmpool serve` under this name, with so many workers.
+    fn host_with(&self, name: &str, workers: usize) -> Run {
+        let run = wasmpool().args(["serve", "--via", &self.url(), "--name", name, "-j", &workers.to_string()]);
         run.env("WASMPOOL_NKEY", self.nkey(name))
     }
 
     /// Starts a host, and waits until it serves.
     pub fn serve(&self, name: &str) -> Host {
         serving(self.host(name))
+    }
+
+    /// Starts a host with so many workers, and waits until it serves.
+    pub fn serve_with(&self, name: &str, workers: usize) -> Host {
+        serving(self.host_with(name, workers))
     }
 
     /// Starts a host that may serve for as long as the longest tests take, and waits until it serves. It reaches the server by this

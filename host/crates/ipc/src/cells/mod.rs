@@ -6,6 +6,7 @@
 //!
 //! An element is at a multiple of its size, since the memory begins with a page.
 
+pub mod asked;
 mod atomic;
 mod number;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
+use serde::{Deserialize, Serialize};
 use wasmpool_core::share::NumberType;
 
 use crate::mapping::{self, Access, Mapping, Part};
@@ -27,7 +29,7 @@ pub use number::{Number, Numbers, width};
 const PAGE: usize = 4096;
 
 /// Why an operation on numbers was refused. Nothing of it has happened then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CellError {
     #[error("the index {index} is outside of the {len} elements")]
     Index { index: u32, len: u32 },
@@ -43,6 +45,8 @@ pub enum CellError {
     DoesNotFit { is: NumberType, number: i64 },
     #[error("somebody wrote {bits:#x} to the element {index}, which is no {is:?}")]
     Garbage { is: NumberType, index: u32, bits: u64 },
+    #[error("the process that has them is gone")]
+    Lost,
 }
 
 /// Creates the memory of `len` numbers, all of them zero. Its size can never change.

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
 use wasmpool_core::share::NumberType;
 
 /// A number of some type.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Number {
     S8(i8),
     U8(u8),
@@ -22,7 +23,7 @@ pub enum Number {
 }
 
 /// Numbers of the same type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Numbers {
     S8(Vec<i8>),
     U8(Vec<u8>),
@@ -142,6 +143,15 @@ impl Number {
             NumberType::Char => Number::Char(char::from_u32(number.try_into().ok()?)?),
             NumberType::F32 | NumberType::F64 => return None,
         })
+    }
+
+    /// Returns the integer of this type that has the same effect as `number` when it is added, which wraps around. `None`
+    /// if nothing can be added to this type, or only floats.
+    pub fn to_be_added(of: NumberType, number: i64) -> Option<Number> {
+        match of {
+            NumberType::F32 | NumberType::F64 | NumberType::Bool | NumberType::Char => None,
+            of => Number::from_bits(of, number as u64),
+        }
     }
 
     /// Returns the number as an integer, with the bits of a `u64`. `None` of a float.
@@ -270,6 +280,53 @@ impl Numbers {
 
     pub fn len(&self) -> usize {
         for_each_type!(self, Numbers, numbers => numbers.len())
+    }
+
+    /// Returns no numbers of this type.
+    pub fn none(of: NumberType) -> Numbers {
+        match of {
+            NumberType::S8 => Numbers::S8(Vec::new()),
+            NumberType::U8 => Numbers::U8(Vec::new()),
+            NumberType::S16 => Numbers::S16(Vec::new()),
+            NumberType::U16 => Numbers::U16(Vec::new()),
+            NumberType::S32 => Numbers::S32(Vec::new()),
+            NumberType::U32 => Numbers::U32(Vec::new()),
+            NumberType::S64 => Numbers::S64(Vec::new()),
+            NumberType::U64 => Numbers::U64(Vec::new()),
+            NumberType::F32 => Numbers::F32(Vec::new()),
+            NumberType::F64 => Numbers::F64(Vec::new()),
+            NumberType::Bool => Numbers::Bool(Vec::new()),
+            NumberType::Char => Numbers::Char(Vec::new()),
+        }
+    }
+
+    /// Appends numbers of the same type. Returns false for others, of which nothing is appended.
+    pub fn append(&mut self, more: Numbers) -> bool {
+        macro_rules! append {
+            ($($kind:ident)*) => {
+                match (self, more) {
+                    $((Numbers::$kind(all), Numbers::$kind(more)) => all.extend(more),)*
+                    _ => return false,
+                }
+            };
+        }
+        append!(S8 U8 S16 U16 S32 U32 S64 U64 F32 F64 Bool Char);
+        true
+    }
+
+    /// Returns up to `most` of the numbers from this one on.
+    pub fn piece(&self, from: usize, most: usize) -> Numbers {
+        macro_rules! piece {
+            ($($kind:ident)*) => {
+                match self {
+                    $(Numbers::$kind(all) => {
+                        let end = from.saturating_add(most).min(all.len());
+                        Numbers::$kind(all.get(from..end).unwrap_or_default().to_vec())
+                    })*
+                }
+            };
+        }
+        piece!(S8 U8 S16 U16 S32 U32 S64 U64 F32 F64 Bool Char)
     }
 
     pub fn is_empty(&self) -> bool {

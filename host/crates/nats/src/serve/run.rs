@@ -1,12 +1,14 @@
 //! A run that a host serves: its manifest and task while they come, the chunks that are held, and what is asked and said.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::HostSettings;
 use super::task::{TaskNews, TaskWork, UnwantedItems};
+use super::tunnels::{ObjectsWay, Tunnels};
 use crate::client::{Client, Message};
 use crate::jetstream;
 use wasmpool_core::chain::with_sources;
@@ -58,7 +60,9 @@ pub(super) struct HostContext {
     pub life: u64,
     /// The start of the subjects on which this host is answered.
     pub inbox: String,
-    pub client: Client,
+    pub client: Arc<Client>,
+    /// Where packets go that are for workers which share objects.
+    pub tunnels: Tunnels,
     /// Maximum bytes of outcomes in a message.
     pub longest_part: usize,
     pub leaving: bool,
@@ -134,6 +138,8 @@ enum Progress {
         /// Number of workers for this run, and whether one is ready.
         workers: usize,
         ready: bool,
+        /// True if its items share objects, and may wait for each other.
+        waits_for_others: bool,
     },
     Refused(Refusal),
 }
@@ -331,9 +337,10 @@ impl ServedRun {
 
     /// Asks the broker for as many chunks as there is room for.
     pub fn pull(&mut self, context: &HostContext) {
-        let Progress::Running { workers, ready: true, .. } = self.progress else {
+        let Progress::Running { workers, ready: true, waits_for_others, .. } = self.progress else {
             return;
         };
+        // Items may wait for each other, so none may wait behind one that waits while another host is idle.
         if context.leaving || self.heard.elapsed() >= COORDINATOR_SILENCE {
             return;
         }
@@ -342,7 +349,7 @@ impl ServedRun {
             self.pulls.pop_front();
         }
         let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
-        let ahead = usize::from(self.runs_short(PULLED_AHEAD));
+        let ahead = usize::from(!waits_for_others && self.runs_short(PULLED_AHEAD));
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
         let mut room = (workers + ahead).saturating_sub(self.held() - sent + coming);
         // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
@@ -541,6 +548,8 @@ impl ServedRun {
             let (mailbox, _) = Mailbox::new()?;
             let (sender, name) = (mailbox.sender(), manifest.task_name.clone());
             let unwanted = UnwantedItems::default();
+            let objects = ObjectsWay::of(self.run, manifest, context);
+            let waits_for_others = objects.is_some();
             start(TaskWork {
                 settings: context.settings.clone(),
                 manifest: manifest.clone(),
@@ -548,6 +557,7 @@ impl ServedRun {
                 grants: grants.clone(),
                 mailbox,
                 unwanted: unwanted.clone(),
+                objects,
             })?;
             Ok(Progress::Running {
                 supervisor: sender,
@@ -555,6 +565,7 @@ impl ServedRun {
                 name,
                 workers: context.settings.workers,
                 ready: false,
+                waits_for_others,
             })
         });
         self.progress = begun.unwrap_or_else(|e| refusal(&e));
@@ -620,6 +631,12 @@ impl ServedRun {
                 self.pull(context);
             }
             TaskNews::Outcomes(group) => self.outcomes(group, context),
+            TaskNews::Cut => {
+                // What these chunks did to shared objects is not known, and who has the objects has given this host up. They run
+                // elsewhere, or here once more.
+                self.held.retain(|_, held| !matches!(held.state, ChunkState::Runs { .. }));
+                self.beat(context);
+            }
             TaskNews::Ended(end) => {
                 let error = match end {
                     Err(e) => e,

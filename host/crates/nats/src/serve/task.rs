@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::HostSettings;
+use super::tunnels::ObjectsWay;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::Failure;
@@ -17,6 +18,7 @@ use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::{Grants, OpenedGrants};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::start_thread;
+use wasmpool_run::shared::SharedEvent;
 use wasmpool_run::spawn::ChildRole;
 use wasmpool_run::supervisor::{
     EncodedValue, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, Supervisor,
@@ -30,6 +32,8 @@ pub enum TaskNews {
     Ready,
     /// Outcomes of consecutive items, as they are sent.
     Outcomes(RenderedOutcomes),
+    /// Workers have no part any more in the shared objects: what they run has to run again.
+    Cut,
     Ended(Result<RunEnd, Error>),
 }
 
@@ -42,6 +46,8 @@ pub struct TaskWork {
     pub grants: Grants,
     pub mailbox: Mailbox,
     pub unwanted: UnwantedItems,
+    /// The way to the shared objects of the run, if it has some.
+    pub objects: Option<ObjectsWay>,
 }
 
 /// Items that were given to the thread and that nobody wants any more, until it asks for them.
@@ -69,10 +75,21 @@ pub fn start(work: TaskWork, tell: impl Fn(TaskNews) + Send + Sync + 'static) ->
 }
 
 fn run(work: TaskWork, tell: &Arc<dyn Fn(TaskNews) + Send + Sync>) -> Result<RunEnd, Error> {
-    let TaskWork { settings, manifest, wasm, grants, mailbox, unwanted } = work;
+    let TaskWork { settings, manifest, wasm, grants, mailbox, unwanted, objects } = work;
     let cache = ArtifactCache::of_user();
     let OpenedGrants { given, directories } = grants.open(&cache)?;
+    let shared = objects.as_ref().map(|way| way.grants().clone()).unwrap_or_default();
+    let given = GuestGrants { shared, ..given };
     let call = call(manifest.call, given, &settings);
+    let reached = objects.map(ObjectsWay::connect).transpose()?;
+    let _watching = reached.as_ref().map(|reached| {
+        let told = tell.clone();
+        reached.objects.listen(Box::new(move |event| {
+            if matches!(event, SharedEvent::Cut { .. }) {
+                told(TaskNews::Cut);
+            }
+        }))
+    });
     let config = SchedulerConfig {
         ordered: false,
         // A chunk is run as it came.
@@ -88,6 +105,9 @@ fn run(work: TaskWork, tell: &Arc<dyn Fn(TaskNews) + Send + Sync>) -> Result<Run
     let prepared = prepare(false)?;
     let mut sink = HostSink { tell: tell.clone(), ready: false, unwanted };
     let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, &mailbox)?;
+    if let Some(reached) = &reached {
+        supervisor.share(reached.objects.clone(), call.given.shared.clone());
+    }
     supervisor.serve_on_demand();
     supervisor.stand_by();
     match supervisor.run() {

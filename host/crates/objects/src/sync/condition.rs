@@ -35,7 +35,9 @@ impl Condition {
                 Step::Wait
             }
             Operation::Notify { most } => Step::Answer(self.notify(asker.participant, *most, context)),
-            Operation::Acquire | Operation::Release | Operation::IsLocked => self.lock.ask(asker, operation, context),
+            Operation::Acquire | Operation::Release | Operation::IsLocked | Operation::Token => {
+                self.lock.ask(asker, operation, context)
+            }
             _ => Step::Answer(Err(wrong_kind("a condition"))),
         }
     }

@@ -60,6 +60,7 @@ impl Lock {
                 self.look(context);
                 Step::Answer(Ok(Reply::Bool(self.holder.is_some())))
             }
+            Operation::Token => Step::Answer(self.token(asker.participant, context)),
             _ => Step::Answer(Err(wrong_kind(if self.reentrant { "an rlock" } else { "a lock" }))),
         }
     }
@@ -77,6 +78,14 @@ impl Lock {
         }
         self.line.push(context.id(), Waiter { participant, fast, levels: 1, purpose: Purpose::Acquire });
         Step::Wait
+    }
+
+    /// Returns a token of the holder. Each is new: of a lock that is lent, it is not known whether it was released and acquired
+    /// since the last one was told.
+    fn token(&mut self, participant: ParticipantId, context: &mut Context) -> Answer {
+        self.look(context);
+        self.check_holder(participant)?;
+        Ok(Reply::Number(context.next_token()))
     }
 
     fn release(&mut self, participant: ParticipantId, context: &mut Context) -> Answer {

@@ -43,6 +43,10 @@ impl Semaphore {
                 Step::Wait
             }
             Operation::Release => Step::Answer(self.release(asker.participant, context)),
+            Operation::Token if self.held.contains_key(&asker.participant) => {
+                Step::Answer(Ok(Reply::Number(context.next_token())))
+            }
+            Operation::Token => Step::Answer(Err(ObjectError::NotHeld)),
             Operation::Slots => Step::Answer(Ok(Reply::Number(self.slots))),
             _ => Step::Answer(Err(wrong_kind("a semaphore"))),
         }

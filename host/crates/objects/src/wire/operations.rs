@@ -113,6 +113,7 @@ fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
         Operation::Release => writer.u8(33),
         Operation::IsLocked => writer.u8(34),
         Operation::Slots => writer.u8(35),
+        Operation::Token => writer.u8(38),
         Operation::WaitCondition => writer.u8(36),
         Operation::Notify { most } => {
             writer.u8(37);
@@ -205,6 +206,11 @@ fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
         }
         Operation::Length => writer.u8(112),
         Operation::Empty => writer.u8(113),
+        Operation::Numbers(request) => {
+            writer.u8(120);
+            writer.payload(request);
+        }
+        Operation::Settle => writer.u8(128),
     }
 }
 
@@ -238,6 +244,7 @@ fn read_operation(mut reader: Reader) -> Result<Operation, Malformed> {
         34 => Operation::IsLocked,
         35 => Operation::Slots,
         36 => Operation::WaitCondition,
+        38 => Operation::Token,
         37 => Operation::Notify { most: r.u32()? },
         48 => Operation::IsSet,
         49 => Operation::Set,
@@ -273,6 +280,8 @@ fn read_operation(mut reader: Reader) -> Result<Operation, Malformed> {
         102 => Operation::ListRange { start: r.u64()?, most: r.u32()? },
         112 => Operation::Length,
         113 => Operation::Empty,
+        120 => return Ok(Operation::Numbers(reader.payload()?)),
+        128 => Operation::Settle,
         _ => return Err(Malformed("an unknown operation")),
     };
     reader.end()?;

@@ -32,6 +32,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         Operation::Acquire,
         Operation::Release,
         Operation::IsLocked,
+        Operation::Token,
+        Operation::Settle,
         Operation::Slots,
         Operation::WaitCondition,
         Operation::IsSet,
@@ -60,6 +62,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         end().prop_map(Operation::Poll),
         vec((any::<u16>(), end()), 0..5).prop_map(Operation::PollAny),
         any::<u32>().prop_map(|most| Operation::Notify { most }),
+        bytes().prop_map(Operation::Numbers),
     ];
     let after = || proptest::option::of(text());
     let dict = prop_oneof![

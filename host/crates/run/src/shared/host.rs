@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::SharedObjects;
 use super::link::Link;
-use super::mapped::MappedObject;
+use super::mapped::{MappedObject, shape};
 use crate::error::Error;
 use wasmpool_core::share::ObjectSpec;
-use wasmpool_ipc::cells::Cells;
+use wasmpool_ipc::cells::asked::{self, AskForNumbers, CellAccess, CellAnswer, CellRequest};
+use wasmpool_ipc::cells::{CellError, Cells};
 use wasmpool_objects::operation::{Answer, Operation, Reply, Request};
 
 /// What the host does with the shared objects of a run.
@@ -60,9 +61,21 @@ impl<'a> HostObjects<'a> {
         (0..).zip(&self.shared.specs).find(|(_, spec)| spec.name == name)
     }
 
-    /// Returns the memory of a value or an array.
+    /// Returns the memory of a value or an array, if it is on this machine.
     pub fn cells(&self, object: u16) -> Option<&'a Cells> {
         self.shared.mapped.get(&object).map(MappedObject::cells)
+    }
+
+    /// Does something with the numbers of a value or an array, wherever they are. Returns `None` for an object of another
+    /// kind.
+    pub fn with_cells<T>(&self, object: u16, act: impl FnOnce(CellAccess<'_>) -> T) -> Option<T> {
+        if let Some(cells) = self.cells(object) {
+            return Some(act(CellAccess::Mapped(cells)));
+        }
+        let form = &self.shared.specs.get(usize::from(object)).filter(|_| self.shared.is_elsewhere())?.form;
+        let (of, len) = form.is_mapped().then(|| shape(form))?;
+        let asked = AskedNumbers { host: *self, object };
+        Some(act(CellAccess::Asked { of, len, by: &asked }))
     }
 
     /// Asks for something, and returns at once. Its own timeout runs from its arrival at the manager.
@@ -100,8 +113,7 @@ impl<'a> HostObjects<'a> {
     ///
     /// As [`HostObjects::start`].
     pub fn new_holder(&self) -> Result<HostHolder, Error> {
-        let all = self.shared.specs.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
-        self.link()?.add_holder(&all.collect::<Vec<_>>()).map(HostHolder)
+        self.link()?.add_holder(&super::grants_of_all(&self.shared.specs)).map(HostHolder)
     }
 
     /// Asks for something, and waits for the answer.
@@ -116,6 +128,21 @@ impl<'a> HostObjects<'a> {
     /// Waits until everything is released that was held by workers which have ended and were detached.
     pub fn settle(&self) -> Result<(), Error> {
         self.shared.manager.as_ref().map_or(Ok(()), |manager| manager.link.settle())
+    }
+}
+
+/// The numbers of an object on another machine.
+struct AskedNumbers<'a> {
+    host: HostObjects<'a>,
+    object: u16,
+}
+
+impl AskForNumbers for AskedNumbers<'_> {
+    fn ask(&self, request: CellRequest) -> CellAnswer {
+        match self.host.ask(self.object, Operation::Numbers(request.to_bytes()), None) {
+            Ok(Ok(Reply::Bytes(answer))) => asked::answer_of_bytes(&answer).unwrap_or(Err(CellError::Lost)),
+            _ => Err(CellError::Lost),
+        }
     }
 }
 

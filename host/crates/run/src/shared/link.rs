@@ -16,7 +16,7 @@ use wasmpool_core::share::{ObjectGrant, ObjectQuota};
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::{self, ChannelParts};
 use wasmpool_ipc::lane::control::Control;
-use wasmpool_ipc::messages::ManagerOrder;
+use wasmpool_ipc::messages::{ManagerOrder, ParticipantRole};
 use wasmpool_objects::operation::{Answer, Request};
 
 /// Time after which a process that does not answer is taken to be lost.
@@ -27,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub enum SharedEvent {
     /// This participant sent what no worker sends. Its channel is closed, and it has to end.
     Violation { participant: u32, why: String },
+    /// This participant has no part any more in objects on another machine, and has to end.
+    Cut { participant: u32, why: String },
     /// The manager process has ended, and all that it kept is lost.
     Lost(Error),
 }
@@ -45,6 +47,8 @@ pub struct Link {
     pub wake: EventFd,
     /// Number of participants that the manager can have at a time.
     most: u64,
+    /// True if the objects are on another machine, and all of them are asked for.
+    is_elsewhere: bool,
     state: Mutex<LinkState>,
     changed: Condvar,
     /// The process that started the manager. A process that was forked off has no part in it.
@@ -85,15 +89,20 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub fn new(control: Control, most: u64) -> io::Result<Link> {
+    pub fn new(control: Control, most: u64, is_elsewhere: bool) -> io::Result<Link> {
         Ok(Link {
             control,
             most,
+            is_elsewhere,
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             state: Mutex::default(),
             changed: Condvar::new(),
             owner: std::process::id(),
         })
+    }
+
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
     }
 
     pub fn control(&self) -> &Control {
@@ -174,7 +183,7 @@ impl Link {
 
     /// Creates the channel of a new participant, and hands one side to the manager. Returns the participant's number and
     /// its side.
-    pub fn attach(&self, name: &str, is_host: bool, grants: &[ObjectGrant]) -> io::Result<(u32, ChannelParts)> {
+    pub fn attach(&self, name: &str, role: ParticipantRole, grants: &[ObjectGrant]) -> io::Result<(u32, ChannelParts)> {
         let (ours, theirs) = channel::create()?;
         let mut state = self.state();
         if let Some(lost) = &state.lost {
@@ -188,9 +197,9 @@ impl Link {
         state.next_participant += 1;
         state.participants += 1;
         drop(state);
-        let grants = grants.iter().filter(|grant| !grant.spec.form.is_mapped());
+        let grants = grants.iter().filter(|grant| self.is_elsewhere || !grant.spec.form.is_mapped());
         let grants = grants.map(|grant| (grant.object, grant.rights)).collect();
-        let order = ManagerOrder::Attach { participant, is_host, name: name.to_owned(), grants };
+        let order = ManagerOrder::Attach { participant, role, name: name.to_owned(), grants };
         let sent = self.control.send(&order, &[theirs.memory.as_fd(), theirs.socket.as_fd()]);
         if sent.is_err() {
             self.state().participants -= 1;
@@ -203,7 +212,7 @@ impl Link {
         if !self.is_ours() {
             return Err(Error::Forked);
         }
-        let (_, parts) = self.attach("the host program", true, grants)?;
+        let (_, parts) = self.attach("the host program", ParticipantRole::Host, grants)?;
         let channel = ChannelClient::open(parts)?;
         channel.set_patience(PATIENCE)?;
         let mut state = self.state();

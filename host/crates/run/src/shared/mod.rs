@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 pub use crate::object_error::{ObjectError, ObjectErrorKind};
 pub use contents::TellContentsError;
@@ -23,6 +24,7 @@ pub use host::{HostHolder, HostObjects, PendingAnswer};
 use link::Link;
 pub use link::{Listener, SharedEvent};
 use mapped::MappedObject;
+use process::keep_elsewhere;
 #[cfg(feature = "probes")]
 pub use process::probe;
 use process::{Keeper, Started};
@@ -35,11 +37,14 @@ use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectForm, ObjectGrant, ObjectRights, ObjectSpec, SharedGrants};
 use wasmpool_core::text::QuotedName;
+use wasmpool_ipc::cells::asked::{self, CellRequest};
+use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::{ChannelParts, MEMORY};
-use wasmpool_ipc::messages::ManagerSetup;
+use wasmpool_ipc::lane::control::Control;
+use wasmpool_ipc::messages::{ManagerSetup, ParticipantRole};
 use wasmpool_objects::contents::Contents;
-use wasmpool_objects::operation::Operation;
 pub use wasmpool_objects::operation::PipeEnd;
+use wasmpool_objects::operation::{Answer, ObjectError as Refused, Operation, Reply};
 use wasmpool_sandbox::ProcessLimits;
 
 /// What the objects of a run need to know of it.
@@ -63,7 +68,8 @@ pub struct SharedObjects {
 struct Manager {
     link: Arc<Link>,
     lacking: Vec<LayerPart>,
-    pid: u32,
+    /// The process; none if the objects are on another machine.
+    pid: Option<u32>,
     thread: Option<JoinHandle<Option<()>>>,
 }
 
@@ -132,6 +138,7 @@ impl SharedObjects {
         let manager = match is_kept {
             true => {
                 let setup = ManagerSetup::new(specs.clone(), settings.sandbox, participants);
+                let setup = ManagerSetup { token: first_token(), ..setup };
                 Some(Manager::start(program, setup, encoded(&kept)?, settings.workers)?)
             }
             false => None,
@@ -150,7 +157,7 @@ impl SharedObjects {
 
     /// Returns the process id of the manager process, if there is one.
     pub fn pid(&self) -> Option<u32> {
-        self.manager.as_ref().map(|manager| manager.pid)
+        self.manager.as_ref().and_then(|manager| manager.pid)
     }
 
     /// Returns the grant of an object by its name.
@@ -165,7 +172,8 @@ impl SharedObjects {
         let mut participant = None;
         if grants.has_channel() {
             let link = &self.manager.as_ref().ok_or_else(|| io::Error::other("nobody keeps the shared objects"))?.link;
-            let (number, ChannelParts { memory, socket }) = link.attach(name, false, &grants.objects)?;
+            let (number, ChannelParts { memory, socket }) =
+                link.attach(name, ParticipantRole::Worker, &grants.objects)?;
             descriptors.extend([memory, socket]);
             participant = Some(Participant { number, link: link.clone() });
         }
@@ -205,6 +213,57 @@ impl SharedObjects {
         Ok(())
     }
 
+    /// Makes use of objects that are on another machine. At the other end of `control` is what takes the manager's place: it
+    /// understands what the host tells a manager process, and speaks as that does. `holds` says whether this program itself
+    /// takes part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if there is no room for a thread or a channel.
+    pub fn elsewhere(specs: Vec<ObjectSpec>, control: Control, holds: bool) -> Result<SharedObjects, Error> {
+        check(&specs)?;
+        let link = Arc::new(Link::new(control, u64::MAX, true)?);
+        if holds {
+            link.add_holder(&grants_of_all(&specs))?;
+        }
+        let kept = link.clone();
+        let thread = start_thread("wasmpool-shared", move || keep_elsewhere(kept))?;
+        let manager = Manager { link, lacking: Vec::new(), pid: None, thread: Some(thread) };
+        let room = Room::new(HostPlacement::Moves, Workers { count: 1, each: 0 });
+        Ok(SharedObjects { specs, mapped: BTreeMap::new(), manager: Some(manager), _room: room })
+    }
+
+    /// Returns true if the objects are on another machine.
+    pub fn is_elsewhere(&self) -> bool {
+        self.manager.as_ref().is_some_and(|manager| manager.link.is_elsewhere())
+    }
+
+    /// Makes a worker or a program on another machine a participant, which asks through the channel that is returned. There is
+    /// none if all objects are mapped: then [`SharedObjects::numbers`] is all that can be asked for.
+    pub fn attach_remote(
+        &self,
+        name: &str,
+        role: ParticipantRole,
+        grants: &[ObjectGrant],
+    ) -> io::Result<Option<(Participant, ChannelClient)>> {
+        let Some(manager) = &self.manager else {
+            return Ok(None);
+        };
+        let (number, parts) = manager.link.attach(name, role, grants)?;
+        let participant = Participant { number, link: manager.link.clone() };
+        let channel = ChannelClient::open(parts)?;
+        channel.set_patience(link::PATIENCE)?;
+        Ok(Some((participant, channel)))
+    }
+
+    /// Does for a participant on another machine what it asks of the numbers of a value or an array.
+    pub fn numbers(&self, object: u16, rights: ObjectRights, request: &[u8]) -> Answer {
+        let wrong = || Refused::Invalid("this is nothing that can be asked of numbers".to_owned());
+        let mapped = self.mapped.get(&object).ok_or_else(wrong)?;
+        let request = CellRequest::of_bytes(request).ok_or_else(wrong)?;
+        Ok(Reply::Bytes(asked::answer_bytes(&request.perform(mapped.cells(), rights.second))))
+    }
+
     /// Returns what the host itself does with the objects.
     pub fn host(&self) -> HostObjects<'_> {
         HostObjects::new(self)
@@ -235,6 +294,17 @@ fn encoded(contents: &BTreeMap<u16, Contents>) -> Result<Vec<u8>, Error> {
     postcard::to_allocvec(contents).map_err(|e| Error::Bug(format!("contents cannot be encoded: {e}")))
 }
 
+/// Returns a number than which the tokens of an earlier manager were less, unless the clock was set back meanwhile.
+fn first_token() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2)
+}
+
+/// Returns the grants of everything with these objects.
+fn grants_of_all(specs: &[ObjectSpec]) -> Vec<ObjectGrant> {
+    specs.iter().enumerate().map(|(number, spec)| grant_of_all(number, spec)).collect()
+}
+
 /// Returns the grant of everything with this object.
 fn grant_of_all(number: usize, spec: &ObjectSpec) -> ObjectGrant {
     // There are fewer than that (`check`).
@@ -250,7 +320,7 @@ impl Manager {
         match has_started.recv() {
             Ok(Ok(Started { link, lacking, pid })) => {
                 link.set_parallelism(u32::try_from(workers).unwrap_or(u32::MAX));
-                Ok(Manager { link, lacking, pid, thread: Some(thread) })
+                Ok(Manager { link, lacking, pid: Some(pid), thread: Some(thread) })
             }
             Ok(Err(e)) => Err(e),
             Err(_) => Err(Error::Bug("the thread that keeps the shared objects broke down".to_owned())),

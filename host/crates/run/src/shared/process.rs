@@ -69,7 +69,7 @@ impl Keeper {
             }
         };
         let (hosts, outbox, pulse) = (Vec::new(), VecDeque::new(), Pulse { looked: Instant::now(), unanswered: 0 });
-        let serving = Serving { child, link, hosts, outbox, pulse };
+        let serving = Serving { child: Some(child), link, hosts, outbox, pulse };
         serving.run();
     }
 
@@ -88,9 +88,8 @@ impl Keeper {
         })?;
         let lacking = entered(&child, &control)?;
         let most = ProcessLimits::most_participants(self.setup.participants);
-        let link = Arc::new(Link::new(control, most)?);
-        let all = self.setup.objects.iter().enumerate().map(|(number, spec)| super::grant_of_all(number, spec));
-        link.add_holder(&all.collect::<Vec<_>>())?;
+        let link = Arc::new(Link::new(control, most, false)?);
+        link.add_holder(&super::grants_of_all(&self.setup.objects))?;
         let pid = child.pid();
         Ok((child, Started { link, lacking, pid }))
     }
@@ -124,8 +123,16 @@ fn entered(child: &ChildProcess, control: &Control) -> Result<Vec<LayerPart>, Er
     }
 }
 
+/// Passes on what somebody else says that has the objects on another machine, and takes the manager's place at the other end
+/// of this link's socket.
+pub fn keep_elsewhere(link: Arc<Link>) {
+    let (hosts, outbox, pulse) = (Vec::new(), VecDeque::new(), Pulse { looked: Instant::now(), unanswered: 0 });
+    Serving { child: None, link, hosts, outbox, pulse }.run();
+}
+
 struct Serving {
-    child: ChildProcess,
+    /// The process; none if the objects are on another machine.
+    child: Option<ChildProcess>,
     link: Arc<Link>,
     /// The channels of the host's holders, by their numbers.
     hosts: Vec<ChannelClient>,
@@ -152,8 +159,15 @@ impl Serving {
                 break e;
             }
         };
-        self.child.kill();
-        let end = self.child.reap();
+        let Some(child) = &self.child else {
+            let why = match lost.kind() {
+                io::ErrorKind::BrokenPipe => "the shared objects cannot be reached any more".to_owned(),
+                _ => lost.to_string(),
+            };
+            return self.link.lose(Error::Shared(why));
+        };
+        child.kill();
+        let end = child.reap();
         let how = match lost.kind() {
             io::ErrorKind::BrokenPipe => end.to_string(),
             _ => lost.to_string(),
@@ -182,15 +196,16 @@ impl Serving {
                 timeout = PollTimeout::ZERO;
             }
         }
-        let own = [self.child.as_fd(), self.link.wake.as_fd(), self.link.control().as_fd()];
-        let all = own.into_iter().chain(self.hosts.iter().map(ChannelClient::as_fd));
+        let own = [self.link.wake.as_fd(), self.link.control().as_fd()];
+        let child = self.child.as_ref().map(AsFd::as_fd);
+        let all = child.into_iter().chain(own).chain(self.hosts.iter().map(ChannelClient::as_fd));
         let mut awaited: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut awaited, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(Errno::ENOMEM | Errno::EAGAIN) => thread::sleep(AGAIN),
             Err(e) => return Err(e.into()),
         }
-        let ended = awaited.first().is_some_and(|child| child.any() == Some(true));
+        let ended = self.child.is_some() && awaited.first().is_some_and(|child| child.any() == Some(true));
         for host in &self.hosts {
             while host.heard() == Heard::Rung {}
         }
@@ -236,6 +251,10 @@ impl Serving {
                 Incoming::Message(ManagerReport::Violation { participant, why }) => {
                     self.link.tell(&SharedEvent::Violation { participant, why: ForeignText::of(&why).to_string() });
                 }
+                Incoming::Message(ManagerReport::Cut { participant, why }) => {
+                    self.link.tell(&SharedEvent::Cut { participant, why: ForeignText::of(&why).to_string() });
+                }
+                Incoming::Message(ManagerReport::Lost { why }) => return Err(io::Error::other(why)),
                 Incoming::Message(_) => return Err(io::Error::other("it said something unexpected")),
                 Incoming::Bell | Incoming::Nothing => break,
                 Incoming::Closed => return Err(io::ErrorKind::BrokenPipe.into()),

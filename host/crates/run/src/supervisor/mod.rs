@@ -587,6 +587,12 @@ impl<'a> Supervisor<'a> {
                         process.broken = Some(format!("it misused the shared objects: {why}"));
                     }
                 }
+                Event::Shared(SharedEvent::Cut { participant, why }) => {
+                    if let Some(process) = self.workers.values_mut().find(|process| process.is_participant(participant))
+                    {
+                        process.broken = Some(why);
+                    }
+                }
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(RunEnd::OutputClosed)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),

@@ -17,6 +17,7 @@ fn is_reported(told: &Receiver<SharedEvent>, hostile: &mut Client, other: &mut C
             assert_eq!(participant, hostile.participant.number());
             assert!(told.contains(why), "{told}");
         }
+        SharedEvent::Cut { why, .. } => panic!("{why}"),
         SharedEvent::Lost(e) => panic!("{e}"),
     }
     // Its channel is closed.

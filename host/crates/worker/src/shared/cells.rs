@@ -6,7 +6,8 @@ use super::refusal::{ObjectKind, Refusal, wrong_type};
 use super::{InstanceObjects, bindings::types::Error};
 use wasmpool_core::share::NumberType;
 use wasmpool_core::text::QuotedName;
-use wasmpool_ipc::cells::{CellError, Cells, Number};
+use wasmpool_ipc::cells::asked::CellAccess;
+use wasmpool_ipc::cells::{CellError, Number};
 
 impl Host for InstanceObjects {
     fn open_value(&mut self, name: String, of: WitType) -> Result<u32, Refusal> {
@@ -92,7 +93,9 @@ impl InstanceObjects {
     fn open_cells(&mut self, name: &str, kind: ObjectKind, of: WitType) -> Result<u32, Refusal> {
         self.call(name.len())?;
         let place = self.find(name, kind)?;
-        let (is, wanted) = (self.memory(place)?.number_type(), number_type(of));
+        let is = self.shared.with_cells(place, |cells| cells.number_type());
+        let is = is.ok_or_else(|| wasmtime::Error::msg("a value or an array has no numbers"))?;
+        let wanted = number_type(of);
         match is == wanted {
             true => Ok(place),
             false => Err(self.refuse_kind(name, wrong_type(QuotedName::of(name), is, wanted))),
@@ -104,13 +107,13 @@ impl InstanceObjects {
     fn known_cells<R>(
         &mut self,
         place: u32,
-        access: impl FnOnce(&Cells) -> Result<R, CellError>,
+        access: impl FnOnce(CellAccess<'_>) -> Result<R, CellError>,
     ) -> Result<R, Refusal> {
         self.call(0)?;
-        let Some(Some(cells)) = self.shared.cells.get(place as usize) else {
+        let Some(done) = self.shared.with_cells(place, access) else {
             return Err(Error::Invalid(format!("no value or array was opened as {place}")).into());
         };
-        access(cells).map_err(|error| self.refused(place, error))
+        done.map_err(|error| self.refused(place, error))
     }
 }
 
@@ -131,7 +134,7 @@ fn number_type(of: WitType) -> NumberType {
     }
 }
 
-fn integer(cells: &Cells, number: i64) -> Result<Number, CellError> {
+fn integer(cells: CellAccess<'_>, number: i64) -> Result<Number, CellError> {
     let of = cells.number_type();
     Number::from_integer(of, number).ok_or_else(|| match of {
         NumberType::F32 | NumberType::F64 => is_no_integer(cells),
@@ -139,22 +142,22 @@ fn integer(cells: &Cells, number: i64) -> Result<Number, CellError> {
     })
 }
 
-fn to_integer(cells: &Cells, number: Number) -> Result<i64, CellError> {
+fn to_integer(cells: CellAccess<'_>, number: Number) -> Result<i64, CellError> {
     number.to_integer().ok_or_else(|| is_no_integer(cells))
 }
 
-fn is_no_integer(cells: &Cells) -> CellError {
+fn is_no_integer(cells: CellAccess<'_>) -> CellError {
     CellError::WrongType { is: cells.number_type(), given: NumberType::S64 }
 }
 
-fn float(cells: &Cells, number: f64) -> Result<Number, CellError> {
+fn float(cells: CellAccess<'_>, number: f64) -> Result<Number, CellError> {
     Number::from_float(cells.number_type(), number).ok_or_else(|| is_no_float(cells))
 }
 
-fn to_float(cells: &Cells, number: Number) -> Result<f64, CellError> {
+fn to_float(cells: CellAccess<'_>, number: Number) -> Result<f64, CellError> {
     number.to_float().ok_or_else(|| is_no_float(cells))
 }
 
-fn is_no_float(cells: &Cells) -> CellError {
+fn is_no_float(cells: CellAccess<'_>) -> CellError {
     CellError::WrongType { is: cells.number_type(), given: NumberType::F64 }
 }

@@ -38,9 +38,10 @@ use refusal::{LONGEST_NAME, wrong_kind};
 pub use refusal::{MissedObject, ObjectKind, Refusal, RefusedCall};
 pub use remote::RemoteObjects;
 pub use stream::{StreamEnd, StreamFault};
-use wasmpool_core::share::{ObjectGrant, ObjectQuota, ObjectSpec, SharedGrants};
+use wasmpool_core::share::{NumberType, ObjectForm, ObjectGrant, ObjectQuota, ObjectSpec, SharedGrants};
 use wasmpool_core::text::{QuotedName, head};
-use wasmpool_ipc::cells::Cells;
+use wasmpool_ipc::cells::asked::{self, AskForNumbers, CellAccess, CellAnswer, CellRequest};
+use wasmpool_ipc::cells::{CellError, Cells};
 use wasmpool_objects::operation::{
     Acquisition, Answer, ObjectError, Operation, OperationWords, PipeEnd, Reply, Request,
 };
@@ -50,9 +51,37 @@ use wasmpool_objects::usage::Usage;
 #[derive(Default)]
 pub struct SharedObjects {
     grants: SharedGrants,
-    /// The memory of values and arrays, at the places of their grants.
-    cells: Vec<Option<Cells>>,
+    /// Values and arrays, at the places of their grants.
+    cells: Vec<Option<Numbers>>,
     kept: Mutex<Kept>,
+}
+
+/// The numbers of a value or an array.
+enum Numbers {
+    Mapped(Cells),
+    /// They are on another machine.
+    Asked {
+        of: NumberType,
+        len: u32,
+    },
+}
+
+/// The way to the numbers of an object on another machine.
+struct AskedNumbers<'a> {
+    shared: &'a SharedObjects,
+    place: u32,
+}
+
+impl AskForNumbers for AskedNumbers<'_> {
+    fn ask(&self, request: CellRequest) -> CellAnswer {
+        let Some(grant) = self.shared.grants.objects.get(self.place as usize) else { return Err(CellError::Lost) };
+        let operation = Operation::Numbers(request.to_bytes());
+        let request = Request { object: grant.object, operation, timeout: None };
+        match self.shared.ask(false, |objects| objects.ask(request)) {
+            Ok(Ok(Reply::Bytes(answer))) => asked::answer_of_bytes(&answer).unwrap_or(Err(CellError::Lost)),
+            _ => Err(CellError::Lost),
+        }
+    }
 }
 
 /// The way to the objects that the manager keeps, and what the item does with them.
@@ -75,13 +104,28 @@ impl SharedObjects {
     /// the way to the others.
     pub fn new(grants: SharedGrants, cells: Vec<Cells>, objects: Option<Box<dyn Objects>>) -> SharedObjects {
         let mut cells = cells.into_iter();
-        let of_each = grants.objects.iter().map(|grant| if grant.spec.form.is_mapped() { cells.next() } else { None });
+        let of_each = grants.objects.iter().map(|grant| match (&grant.spec.form, grants.remote) {
+            (ObjectForm::Value(of), true) => Some(Numbers::Asked { of: *of, len: 1 }),
+            (ObjectForm::Array(of, len), true) => Some(Numbers::Asked { of: *of, len: *len }),
+            (form, _) => form.is_mapped().then(|| cells.next().map(Numbers::Mapped)).flatten(),
+        });
         SharedObjects { cells: of_each.collect(), grants, kept: Mutex::new(Kept { objects, ..Kept::default() }) }
     }
 
     fn grant(&self, place: u32) -> wasmtime::Result<&ObjectGrant> {
         let grant = self.grants.objects.get(place as usize);
         grant.ok_or_else(|| wasmtime::Error::msg("the task has a handle of an object that it was never granted"))
+    }
+
+    /// Does something with the numbers of an object. Returns `None` if there are none at this place.
+    #[inline]
+    fn with_cells<R>(&self, place: u32, act: impl FnOnce(CellAccess<'_>) -> R) -> Option<R> {
+        Some(match self.cells.get(place as usize)?.as_ref()? {
+            Numbers::Mapped(cells) => act(CellAccess::Mapped(cells)),
+            Numbers::Asked { of, len } => {
+                act(CellAccess::Asked { of: *of, len: *len, by: &AskedNumbers { shared: self, place } })
+            }
+        })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -361,6 +405,8 @@ fn touches(operation: &Operation) -> bool {
             | IsFull
             | IsLocked
             | Slots
+            | Token
+            | Numbers(_)
             | IsSet
             | Set
             | Clear

@@ -7,7 +7,8 @@ use super::bindings::types::Error;
 use super::refusal::{ObjectKind, Refusal, RefusedCall, type_name, wrong_type};
 use super::{InstanceObjects, plain_drop, without_writing};
 use wasmpool_core::text::QuotedName;
-use wasmpool_ipc::cells::{CellError, Cells, Number, Numbers};
+use wasmpool_ipc::cells::asked::CellAccess;
+use wasmpool_ipc::cells::{CellError, Number, Numbers};
 
 /// Converts numbers, and lists of them, between the types of the interface and those of shared memory.
 macro_rules! conversions {
@@ -89,7 +90,7 @@ impl HostArray for InstanceObjects {
 
     fn length(&mut self, array: Resource<Array>) -> wasmtime::Result<u32> {
         self.call(0)?;
-        self.memory(array.rep()).map(Cells::len)
+        self.length_of(array.rep())
     }
 
     fn load(&mut self, array: Resource<Array>, index: u32) -> Result<wit::Number, Refusal> {
@@ -125,7 +126,7 @@ impl HostArray for InstanceObjects {
 
     fn read(&mut self, array: Resource<Array>, start: u32, count: u32) -> Result<wit::Numbers, Refusal> {
         // What there is to read is known before it is copied.
-        self.returns(count.min(self.memory(array.rep())?.len()) as usize * WIDEST)?;
+        self.returns(count.min(self.length_of(array.rep())?) as usize * WIDEST)?;
         self.cells(array.rep(), |cells| cells.read(start, count)).map(all_to_guest)
     }
 
@@ -142,22 +143,25 @@ impl HostArray for InstanceObjects {
 const WIDEST: usize = 8;
 
 impl InstanceObjects {
-    pub(super) fn memory(&self, place: u32) -> wasmtime::Result<&Cells> {
-        let cells = self.shared.cells.get(place as usize).and_then(Option::as_ref);
-        cells.ok_or_else(|| wasmtime::Error::msg("the task has a handle of numbers that it was never granted"))
+    fn length_of(&self, place: u32) -> wasmtime::Result<u32> {
+        self.shared.with_cells(place, |cells| cells.len()).ok_or_else(never_granted)
     }
 
     fn number(
         &mut self,
         place: u32,
-        access: impl FnOnce(&Cells) -> Result<Number, CellError>,
+        access: impl FnOnce(CellAccess<'_>) -> Result<Number, CellError>,
     ) -> Result<wit::Number, Refusal> {
         self.cells(place, access).map(to_guest)
     }
 
-    fn cells<R>(&mut self, place: u32, access: impl FnOnce(&Cells) -> Result<R, CellError>) -> Result<R, Refusal> {
+    fn cells<R>(
+        &mut self,
+        place: u32,
+        access: impl FnOnce(CellAccess<'_>) -> Result<R, CellError>,
+    ) -> Result<R, Refusal> {
         self.call(0)?;
-        access(self.memory(place)?).map_err(|error| self.refused(place, error))
+        self.shared.with_cells(place, access).ok_or_else(never_granted)?.map_err(|error| self.refused(place, error))
     }
 
     #[cold]
@@ -178,10 +182,16 @@ impl InstanceObjects {
                 Error::Invalid(format!("{name} holds {}, which is no number to compute with", type_name(of)))
             }
             CellError::Garbage { .. } => Error::Invalid(format!("{name}: {error}")),
+            CellError::Lost => Error::Lost,
         };
         if let Error::OutOfRange(why) | Error::WrongKind(why) | Error::Invalid(why) | Error::Denied(why) = &error {
             self.refused.set(Some(Box::new(RefusedCall::new(&grant.spec.name, why).of_numbers())));
         }
         error.into()
     }
+}
+
+#[cold]
+fn never_granted() -> wasmtime::Error {
+    wasmtime::Error::msg("the task has a handle of numbers that it was never granted")
 }

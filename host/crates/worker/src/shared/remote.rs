@@ -29,6 +29,8 @@ const PAGE: usize = 1 << 20;
 #[derive(Debug)]
 pub struct RemoteObjects {
     channel: ChannelClient,
+    /// True if the objects are on another machine, and everything is asked for.
+    asks_all: bool,
     /// Messages that were sent ahead, by the numbers of their queues.
     ahead: BTreeMap<u16, Ahead>,
     locks: LentLocks,
@@ -74,9 +76,11 @@ impl From<io::Error> for Lost {
 }
 
 impl RemoteObjects {
-    pub fn new(channel: ChannelClient, asks: &'static AtomicU32) -> RemoteObjects {
+    /// Takes the channel. With `asks_all`, nothing is done without asking: the other side of the channel passes on what it
+    /// reads, and knows no words of objects.
+    pub fn new(channel: ChannelClient, asks_all: bool, asks: &'static AtomicU32) -> RemoteObjects {
         let (ahead, locks, copies) = (BTreeMap::new(), LentLocks::default(), BTreeMap::new());
-        RemoteObjects { channel, ahead, locks, copies, item: 0, asks }
+        RemoteObjects { channel, asks_all, ahead, locks, copies, item: 0, asks }
     }
 
     fn send(&mut self, frame: &Frame<'_>, wake: bool) -> Result<(), Lost> {
@@ -220,6 +224,9 @@ impl RemoteObjects {
 
 impl Objects for RemoteObjects {
     fn ask(&mut self, request: Request) -> Result<Answer, Lost> {
+        if self.asks_all {
+            return self.ask_manager(&request);
+        }
         match &request.operation {
             Operation::Acquire => self.acquire(&request),
             Operation::Release => self.release(&request),
@@ -246,7 +253,7 @@ impl Objects for RemoteObjects {
 
     fn put(&mut self, object: u16, message: &[u8], timeout: Option<Duration>) -> Result<Answer, Lost> {
         let frame = wire::put_on_credit(object, message);
-        if self.channel.send_on_credit(object, message.len() as u64, &frame.parts())? {
+        if !self.asks_all && self.channel.send_on_credit(object, message.len() as u64, &frame.parts())? {
             return Ok(Ok(Reply::Done));
         }
         self.send(&wire::ask_to_put(TICKET, object, message, timeout), true)?;
@@ -292,6 +299,12 @@ impl Objects for RemoteObjects {
         }
         self.locks.give_back(&self.channel);
         self.item += 1;
-        self.send(&wire::item_ended(self.item, failed), true)
+        self.send(&wire::item_ended(self.item, failed), true)?;
+        if self.asks_all {
+            // The outcome goes another way, and must not be there before what the item held is released.
+            let settle = Request { object: 0, operation: Operation::Settle, timeout: None };
+            self.ask_manager(&settle)?.map_err(|_| Lost)?;
+        }
+        Ok(())
     }
 }

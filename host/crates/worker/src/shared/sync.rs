@@ -58,6 +58,10 @@ impl HostLock for InstanceObjects {
         self.is(lock.rep(), Operation::IsLocked, None)
     }
 
+    fn token(&mut self, lock: Resource<Lock>) -> Result<u64, Refusal> {
+        self.total(lock.rep(), Operation::Token, None)
+    }
+
     plain_drop!(Lock);
 }
 
@@ -78,6 +82,10 @@ impl HostRlock for InstanceObjects {
         self.is(lock.rep(), Operation::IsLocked, None)
     }
 
+    fn token(&mut self, rlock: Resource<Rlock>) -> Result<u64, Refusal> {
+        self.total(rlock.rep(), Operation::Token, None)
+    }
+
     plain_drop!(Rlock);
 }
 
@@ -96,6 +104,10 @@ impl HostSemaphore for InstanceObjects {
 
     fn slots(&mut self, semaphore: Resource<Semaphore>) -> Result<u64, Refusal> {
         self.total(semaphore.rep(), Operation::Slots, None)
+    }
+
+    fn token(&mut self, semaphore: Resource<Semaphore>) -> Result<u64, Refusal> {
+        self.total(semaphore.rep(), Operation::Token, None)
     }
 
     plain_drop!(Semaphore);
@@ -148,6 +160,10 @@ impl HostCondition for InstanceObjects {
 
     fn notify_all(&mut self, condition: Resource<Condition>) -> Result<(), Refusal> {
         self.do_now(condition.rep(), Operation::Notify { most: u32::MAX })
+    }
+
+    fn token(&mut self, condition: Resource<Condition>) -> Result<u64, Refusal> {
+        self.total(condition.rep(), Operation::Token, None)
     }
 
     plain_drop!(Condition);

@@ -95,7 +95,8 @@ impl World {
         });
         let cells = cells.collect();
         let name = (!name.is_empty()).then(|| name.to_owned());
-        let shared = Arc::new(SharedObjects::new(SharedGrants { name, names_items: false, objects }, cells, Some(way)));
+        let shared =
+            Arc::new(SharedObjects::new(SharedGrants { name, objects, ..SharedGrants::default() }, cells, Some(way)));
         Worker { shared, fuel: None, live: None }
     }
 

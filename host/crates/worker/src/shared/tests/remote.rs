@@ -18,7 +18,10 @@ use wasmpool_objects::wire::{self, ManagerFrame, ParticipantFrame};
 fn pair() -> (RemoteObjects, ChannelServer) {
     let (client, server) = channel::create().unwrap();
     static ASKS: AtomicU32 = AtomicU32::new(0);
-    (RemoteObjects::new(ChannelClient::open(client).unwrap(), &ASKS), ChannelServer::open(server, 8 << 20).unwrap())
+    (
+        RemoteObjects::new(ChannelClient::open(client).unwrap(), false, &ASKS),
+        ChannelServer::open(server, 8 << 20).unwrap(),
+    )
 }
 
 /// Returns the next frame of the participant.

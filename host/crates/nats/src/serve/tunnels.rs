@@ -1,0 +1,109 @@
+//! The near ends of tunnels to shared objects that a host has: one for each run that shares some.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::run::HostContext;
+use crate::client::ClientEvent;
+use crate::objects::near::{self, NearInbox, NearInput, Route};
+use wasmpool_core::share::SharedGrants;
+use wasmpool_hosts::names::RunId;
+use wasmpool_hosts::notes::Manifest;
+use wasmpool_hosts::subjects::{self, FromHost};
+use wasmpool_hosts::tunnel::far::SiteName;
+use wasmpool_run::error::Error;
+use wasmpool_run::shared::SharedObjects;
+
+/// Where packets go that are for workers of this host.
+#[derive(Clone, Debug, Default)]
+pub struct Tunnels(Arc<Mutex<BTreeMap<RunId, NearInbox>>>);
+
+impl Tunnels {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<RunId, NearInbox>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what is for a near end. Returns what others have to hear of. `inbox` is the beginning of subjects on which this
+    /// host is answered.
+    pub fn pass_on(&self, event: ClientEvent, inbox: &str) -> Option<ClientEvent> {
+        match event {
+            ClientEvent::Connected(ref info) => {
+                let longest_part = info.longest_part();
+                self.all().values().for_each(|tunnel| tunnel.tell(NearInput::Connected(longest_part)));
+                Some(event)
+            }
+            ClientEvent::Message(message, waiting) => {
+                let run = message.subject.strip_prefix(inbox).and_then(subjects::objects_answered);
+                let Some(run) = run else {
+                    return Some(ClientEvent::Message(message, waiting));
+                };
+                if let Some(tunnel) = self.all().get(&run).cloned() {
+                    tunnel.tell(NearInput::Packet(message.payload, waiting));
+                }
+                None
+            }
+            event => Some(event),
+        }
+    }
+}
+
+/// The way to the shared objects of a run.
+#[derive(Debug)]
+pub struct ObjectsWay {
+    run: RunId,
+    grants: SharedGrants,
+    route: Route,
+    tunnels: Tunnels,
+}
+
+impl ObjectsWay {
+    /// Returns the way to the objects that a run grants, if it grants any.
+    pub(super) fn of(run: RunId, manifest: &Manifest, context: &HostContext) -> Option<ObjectsWay> {
+        let shared = &manifest.call.given.shared;
+        if shared.objects.is_empty() {
+            return None;
+        }
+        let host = &context.settings.name;
+        let (subject, whose) = match &manifest.objects {
+            None => (FromHost::Objects.subject(run, host), "the coordinator of the run".to_owned()),
+            Some(server) => {
+                let site = SiteName { host: host.clone(), run };
+                (subjects::server(server, &site), format!("the server {server}"))
+            }
+        };
+        let route = Route {
+            client: context.client.clone(),
+            subject,
+            life: context.life,
+            longest_part: context.longest_part,
+            whose,
+        };
+        let grants = SharedGrants { remote: true, ..shared.clone() };
+        Some(ObjectsWay { run, grants, route, tunnels: context.tunnels.clone() })
+    }
+
+    pub fn grants(&self) -> &SharedGrants {
+        &self.grants
+    }
+
+    /// Makes use of the objects.
+    pub fn connect(self) -> Result<ReachedObjects, Error> {
+        let (objects, inbox) = near::connect(self.route, &self.grants, false)?;
+        self.tunnels.all().insert(self.run, inbox);
+        Ok(ReachedObjects { objects: Arc::new(objects), run: self.run, tunnels: self.tunnels })
+    }
+}
+
+/// Shared objects that are reached from this host.
+#[derive(Debug)]
+pub struct ReachedObjects {
+    pub objects: Arc<SharedObjects>,
+    run: RunId,
+    tunnels: Tunnels,
+}
+
+impl Drop for ReachedObjects {
+    fn drop(&mut self) {
+        self.tunnels.all().remove(&self.run);
+    }
+}
