@@ -461,7 +461,7 @@ fn hosts_are_listed() {
         "{out:?}",
         out = out.text()
     );
-    let json = wasmpool().args(["hosts", "--json", "--via", &broker.url()]).run().exits(0);
+    let json = broker.via(wasmpool().args(["hosts", "--json"])).run().exits(0);
     let [a, b] = &json.values()[..] else { panic!("{}", json.text()) };
     assert_eq!((&a["name"], &b["name"], &a["workers"], &a["runs"]), (&json!("a"), &json!("b"), &json!(1), &json!(0)));
 }
