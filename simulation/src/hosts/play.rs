@@ -676,6 +676,10 @@ impl<'a> Simulation<'a> {
         let mut head = OutcomesHead { life, name, copy, receipt, part, last: part + 1 == parts };
         if lies {
             self.figures.lies += 1;
+            // It may be told that nobody wants this, and drop a chunk that the coordinator believes it to hold.
+            for item in name.items() {
+                self.ends.entry(item).or_default().insert(life);
+            }
             match self.random.below(5) {
                 0 => head.name.count += 1,
                 1 => head.name.first += 1,

@@ -700,9 +700,10 @@ impl Slots {
         let Some(slot) = self.slots.get(&id) else {
             return false;
         };
-        let others = self.hosts.iter_mut().filter(|(name, host)| {
-            host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers)
-        });
+        let others = self
+            .hosts
+            .iter_mut()
+            .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
         let Some((name, host)) = others.min_by_key(|(_, host)| host.load() * 1000 / host.workers) else {
             return false;
         };
