@@ -20,6 +20,8 @@ pub struct Broker {
     pullers: VecDeque<(Puller, Time)>,
     /// True once everything was lost, until the coordinator has noticed.
     pub lost: bool,
+    /// Number of times that it has lost everything.
+    pub losses: u64,
 }
 
 impl Broker {
@@ -74,6 +76,6 @@ impl Broker {
     }
 
     pub fn forget(&mut self) {
-        *self = Broker { lost: true, ..Broker::default() };
+        *self = Broker { lost: true, losses: self.losses + 1, ..Broker::default() };
     }
 }

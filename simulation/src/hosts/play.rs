@@ -45,7 +45,12 @@ enum Event {
         copy: CopyNumber,
         chunk: ChunkName,
     },
-    Discard(u64),
+    /// A message of the stream that there was after so many losses: what was said before another stream is made, the broker
+    /// hears before.
+    Discard {
+        losses: u64,
+        sequence: u64,
+    },
     Ask,
     Pull {
         host: u32,
@@ -128,6 +133,8 @@ pub struct Simulation<'a> {
     read: u64,
     broker: Broker,
     away: bool,
+    /// Number of losses of the broker that the coordinator has noticed.
+    losses: u64,
     sites: BTreeMap<u32, Site>,
     lives: u64,
     /// Lives of hosts that have held an item, and ended.
@@ -192,6 +199,7 @@ impl<'a> Simulation<'a> {
             read: 0,
             broker: Broker::default(),
             away: false,
+            losses: 0,
             sites: BTreeMap::new(),
             lives: 0,
             ends: BTreeMap::new(),
@@ -361,7 +369,8 @@ impl<'a> Simulation<'a> {
                 self.send(|| Event::Dropped { host, life, copy });
             }
             Order::Acknowledge(Receipt { stream_sequence: sequence, .. }) | Order::Discard { sequence } => {
-                self.send(|| Event::Discard(sequence));
+                let losses = self.losses;
+                self.send(|| Event::Discard { losses, sequence });
             }
             Order::Ask => self.send(|| Event::Ask),
             Order::Slots(count) => self.scheduler.set_workers(count),
@@ -452,7 +461,8 @@ impl<'a> Simulation<'a> {
                 self.send(|| Event::Confirmed { copy, sequence });
                 self.deliver();
             }
-            Event::Discard(sequence) => self.broker.delete(sequence),
+            Event::Discard { losses, sequence } if losses == self.broker.losses => self.broker.delete(sequence),
+            Event::Discard { .. } => {}
             Event::Ask => match self.broker.lost {
                 true => self.send(|| Event::Gone),
                 false => {
@@ -469,6 +479,7 @@ impl<'a> Simulation<'a> {
             Event::Delivered(sequence, all) => self.slots.delivered(sequence, all, self.now),
             Event::Gone if self.broker.lost => {
                 self.broker.lost = false;
+                self.losses = self.broker.losses;
                 self.slots.stream_lost(self.now);
             }
             Event::Gone => {}
@@ -679,6 +690,10 @@ impl<'a> Simulation<'a> {
         let mut head = OutcomesHead { life, name, copy, receipt, part, last: part + 1 == parts };
         if lies {
             self.figures.lies += 1;
+            // It may be told that nobody wants this, and drop a chunk that the coordinator believes it to hold.
+            for item in name.items() {
+                self.ends.entry(item).or_default().insert(life);
+            }
             match self.random.below(5) {
                 0 => head.name.count += 1,
                 1 => head.name.first += 1,
