@@ -26,7 +26,8 @@ impl fmt::Display for ServerPermissions {
             "# For the configuration of the NATS server. Who is in the account can see all of its runs.\n\
              accounts {{\n\
              \x20 {ACCOUNT} {{\n\
-             \x20   # Each run has a stream and a consumer in memory: 20 MB, and a megabyte more for each chunk that hosts have.\n\
+             \x20   # Each run has a stream and a consumer: 20 MB, and a megabyte more for each chunk that hosts have beyond 16. They are in memory,\n\
+             \x20   # and with --via-storage file in files: max_file then has to be as large.\n\
              \x20   jetstream {{ max_memory: 2G, max_file: 1M, max_streams: 32, max_consumers: 32 }}\n\
              \x20   users [\n\
              \x20     # The host {host}: wasmpool serve --name {host} --nkey FILE\n{}\
