@@ -241,7 +241,7 @@ mod tests {
     }
 
     /// Number of members of a manifest of this protocol, and of what is in them.
-    const MEMBERS: usize = 49;
+    const MEMBERS: usize = 50;
 
     proptest! {
         #[test]

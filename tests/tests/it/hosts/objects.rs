@@ -15,7 +15,7 @@ fn alike(broker: &Broker, shares: &[&str], items: &[&str]) -> Vec<String> {
     let input: String = items.iter().map(|item| format!("{item}\n")).collect();
     let run = || orders(shares).args(["-j", "1"]).input(input.clone());
     let here = run().run();
-    let there = run().env("WASMPOOL_VIA", broker.url()).run();
+    let there = broker.via(run()).run();
     let plain = |text: String| text.replace(" on a,", ",");
     let there: Vec<String> = endings(&there).into_iter().map(plain).collect();
     assert_eq!(there, endings(&here));
@@ -81,8 +81,8 @@ fn objects_are_filled_before_and_told_after_a_run_over_hosts() {
     let start = place.path("start.json");
     std::fs::write(&start, r#"{"total": 5, "jobs": ["x"], "seen": {"hits": "2"}}"#).unwrap();
     let item = "add total s64:1 ; dict-increment seen hits 1";
-    orders(&["total=value:s64", "jobs=queue", "seen=dict"])
-        .env("WASMPOOL_VIA", broker.url())
+    broker
+        .via(orders(&["total=value:s64", "jobs=queue", "seen=dict"]))
         .args(["-j", "4"])
         .arg("--share-in")
         .arg(&start)
@@ -96,7 +96,7 @@ fn objects_are_filled_before_and_told_after_a_run_over_hosts() {
 
 /// Starts a run whose items are given one after the other.
 fn session(broker: &Broker, workers: &str, shares: &[&str]) -> Session {
-    Session::start(workers, &["--timeout", "10m", "--via", &broker.url()], shares)
+    Session::of(broker.via(orders(shares)).args(["-j", workers, "--unordered", "--timeout", "10m"]))
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn additions_are_exact_while_a_host_is_killed() {
     let items: String = (0..60)
         .map(|nth| format!("array-add each {nth} u64:1 ; count total 50 ; array-add done {nth} u64:1\n"))
         .collect();
-    let mut run = orders(&["total=value:s64", "each=array:u64:60", "done=array:u64:60"])
-        .env("WASMPOOL_VIA", broker.url())
+    let mut run = broker
+        .via(orders(&["total=value:s64", "each=array:u64:60", "done=array:u64:60"]))
         .args(["-j", "8", "--unordered", "--share-out"])
         .arg(place.path("out.json"))
         .input(items)
@@ -211,9 +211,9 @@ fn additions_are_exact_while_a_host_is_killed() {
 fn no_message_is_lost_or_doubled_while_workers_a_host_and_the_broker_are_killed() {
     let Some(mut broker) = Broker::start() else { return };
     let mut hosts = [broker.serve_with("a", 4), broker.serve_with("b", 4)];
-    let url = broker.url();
+    let access = broker.access();
     let mut step = 0;
-    let known = Known::of("jobs=queue:100", "take-numbers", 10_000, Some(url), |came| {
+    let known = Known::of("jobs=queue:100", "take-numbers", 10_000, Some(access), |came| {
         if came < 12 * (step + 1) {
             return;
         }

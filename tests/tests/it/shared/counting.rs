@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{Place, Session, ending, orders};
+use crate::support::broker::Access;
 use crate::support::record::Record;
 use crate::support::{HANG, full};
 
@@ -94,7 +95,7 @@ impl Known {
         queue: &str,
         get: &'static str,
         total: usize,
-        via: Option<String>,
+        via: Option<Access>,
         mut disturb: impl FnMut(usize),
     ) -> Known {
         let place = Place::new();
@@ -109,7 +110,7 @@ impl Known {
         ];
         let most = if full() { 1000 } else { 100 };
         let run = match &via {
-            Some(url) => orders(&shares).env("WASMPOOL_VIA", url),
+            Some(access) => access.on(orders(&shares)),
             None => orders(&shares),
         };
         let mut host = run

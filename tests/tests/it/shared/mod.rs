@@ -82,7 +82,12 @@ pub struct Session {
 impl Session {
     /// Starts a run with so many workers.
     pub fn start(workers: &str, args: &[&str], shares: &[&str]) -> Session {
-        Session { host: orders(shares).args(["-j", workers, "--unordered"]).args(args).start() }
+        Session::of(orders(shares).args(["-j", workers, "--unordered"]).args(args))
+    }
+
+    /// Starts a run whose items are given one after the other.
+    pub fn of(run: Run) -> Session {
+        Session { host: run.start() }
     }
 
     pub fn give(&mut self, item: &str) {

@@ -171,7 +171,12 @@ impl Broker {
 
     /// Has a run go over hosts, whatever its arguments: what stands behind `--` is a command's.
     pub fn via(&self, run: Run) -> Run {
-        run.env("WASMPOOL_VIA", self.url()).env("WASMPOOL_NKEY", self.nkey(COORDINATOR))
+        self.access().on(run)
+    }
+
+    /// Returns what a run needs to go over hosts.
+    pub fn access(&self) -> Access {
+        Access { url: self.url(), nkey: self.nkey(COORDINATOR) }
     }
 
     /// Waits until it takes connections; returns false if it has ended instead.
@@ -251,6 +256,19 @@ impl Broker {
         let url = url.map_or_else(|| self.url(), str::to_owned);
         let run = wasmpool().args(["serve", "--via", &url, "--name", name, "-j", "1"]);
         serving(run.env("WASMPOOL_NKEY", self.nkey(name)).limit(HANG * 20))
+    }
+}
+
+/// Where a server is, and who a run is to it.
+pub struct Access {
+    url: String,
+    nkey: PathBuf,
+}
+
+impl Access {
+    /// Has a run go over hosts.
+    pub fn on(&self, run: Run) -> Run {
+        run.env("WASMPOOL_VIA", &self.url).env("WASMPOOL_NKEY", &self.nkey)
     }
 }
 
