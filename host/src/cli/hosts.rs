@@ -149,7 +149,7 @@ fn line(name: &HostName, host: &HostBeat, json: bool) -> Result<String, serde_js
             leaves_alone,
         });
     }
-    let [version, target] = [version, target].map(|text| ForeignText::of(text));
+    let [version, target] = [version, target].map(ForeignText::of);
     let mut line = format!("{name}\t{version}\t{target}\tworkers {workers}\truns {runs}\tchunks {chunks}");
     for reason in leaves_alone {
         line += &format!("\tleaves a run alone: {}", ForeignText::of(reason));

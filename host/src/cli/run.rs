@@ -108,7 +108,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         call.given.shared = shared.grants.clone();
     }
     #[cfg(feature = "hosts")]
-    let elsewhere = elsewhere.map(Crew::Elsewhere);
+    let elsewhere = elsewhere.map(|via| Crew::Elsewhere(Box::new(via)));
     #[cfg_attr(not(feature = "hosts"), expect(unused_mut, reason = "a run over many machines learns its name"))]
     let mut crew = match elsewhere {
         Some(crew) => crew,
@@ -173,7 +173,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             work.run(config, spares, &mut printer, &mailbox, &mut notice)
         }
         #[cfg(feature = "hosts")]
-        Crew::Elsewhere(via) => run_elsewhere(via, task, &call, objects, config, &mut printer, &mailbox),
+        Crew::Elsewhere(via) => run_elsewhere(*via, task, &call, objects, config, &mut printer, &mailbox),
     })
     .flatten();
     let counts = printer.counts().clone();
@@ -263,7 +263,7 @@ enum Crew {
     Here(SpareWorkers, Box<PreparedTask>),
     /// The hosts of a message system.
     #[cfg(feature = "hosts")]
-    Elsewhere(CoordinatedRun),
+    Elsewhere(Box<CoordinatedRun>),
 }
 
 /// The task that a supervisor has its workers run.

@@ -203,7 +203,8 @@ fn a_coordinator_that_lies_takes_no_host_from_others() {
     let large = 10 << 30;
     let (asks, wasm) = (whole(&manifest), task.clone());
     let of = |bytes: &[u8]| (bytes.len() as u64, bytes.to_vec());
-    let lies: Vec<(&str, (u64, Vec<u8>), (u64, Vec<u8>))> = vec![
+    type Answer = (u64, Vec<u8>);
+    let lies: Vec<(&str, Answer, Answer)> = vec![
         ("a manifest of 10 GiB", (large, asks.clone()), of(&wasm)),
         ("a manifest that is none", of(b"[[[[["), of(&wasm)),
         ("a deep manifest", of(&[b'['; 500_000]), of(&wasm)),
