@@ -68,7 +68,7 @@ TYPE is s8 u8 s16 u16 s32 u32 s64 u64 f32 f64 bool or char. The right stands las
 queue, pipe, dict, list and namespace take :entries=N (1048576, unless given) and :bytes=SIZE (64MiB), the most that is in \
 them at a time.
 
-With --via, NAME@SERVER[:RIGHTS] is an object of the server that `wasmpool share serve` runs under that name, such as \
+Over many machines, NAME@SERVER[:RIGHTS] is an object of the server that `wasmpool share serve` runs under that name, such as \
 jobs@backlog:put: other runs find in it what this one leaves";
 
 /// multiprocessing.Pool for untrusted WebAssembly

@@ -17,6 +17,7 @@ use crate::objects::far::{self, FarInput, ServedObjects};
 use crate::objects::near::lost;
 use crate::objects::program::FoundObjects;
 use crate::objects::server_in_words;
+use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
@@ -1022,12 +1023,6 @@ impl SentChunk {
         }
         None
     }
-}
-
-/// Returns where this process is.
-pub(crate) fn own_presence() -> Presence {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Presence { process: std::process::id(), machine: machine.trim().to_owned() }
 }
 
 /// Returns what a run asks of hosts.

@@ -155,7 +155,7 @@ fn what_is_not_there_is_named_with_what_is() {
     let objects = ["jobs = \"queue:5:put\"", "seen = \"dict\""];
     let _server = broker.serve_objects(folder.path(), "s", &objects);
     let over = |shares: &[&str]| over(&broker, shares).input("x\n");
-    refused(&over(&["jobs@t"]).run(), &["no server of shared objects called t", "wasmpool share serve", "--name t"]);
+    refused(&over(&["jobs@t"]).run(), &["no server of shared objects called t", "wasmpool share serve"]);
     refused(&over(&["job@s"]).run(), &["the server s has no object `job`; it has jobs, seen"]);
     refused(&over(&["jobs@s:ro"]).run(), &["`:ro` is no right", ":get and :put"]);
     refused(&over(&["jobs@s:get"]).run(), &["nothing is left", "jobs=queue:5:put"]);

@@ -8,7 +8,7 @@ use super::near::{self, NearInbox, NearInput, Route};
 use super::server_in_words;
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent};
-use crate::coordinator::own_presence;
+use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, SharedGrants, is_name};
 use wasmpool_core::text::ForeignText;
@@ -158,8 +158,8 @@ impl Asking {
             if reached.is_some_and(|since| since.elapsed() >= ANSWER) {
                 let server = &self.server;
                 return Err(Error::Broker(format!(
-                    "no server of shared objects called {server} answers at {access}: start it with `wasmpool share serve \
-                     FILE --name {server}`"
+                    "no server of shared objects called {server} answers at {access}: start one of that name \
+                     with `wasmpool share serve`"
                 )));
             }
             if reached.is_some() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::far::{self, FarInput, ServedObjects};
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, Message};
-use crate::coordinator::own_presence;
+use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
