@@ -15,8 +15,8 @@ pub use pool::{
     Argument, ArithmeticNumber, Array, AsCompleted, AsyncResult, Barrier, Bytes, Condition, ConditionGuard, Dict,
     Event, Function, Imap, ItemError, List, Lock, LockGuard, Manager, ManagerBuilder, Message, Namespace, PipeEnd,
     Pool, PoolBuilder, Process, ProcessBuilder, ProcessExit, ProcessInfo, ProcessRole, Queue, QueueIter, RLock,
-    RLockGuard, ReturnValue, ReturnWhen, Semaphore, SemaphoreGuard, Share, SharedNumber, Task, TryItems, Value,
-    WorkerEvent, active_children, as_completed, wait,
+    RLockGuard, ReturnValue, ReturnWhen, Semaphore, SemaphoreGuard, Share, SharedNumber, SharedObjectType, Task,
+    TryItems, Value, WorkerEvent, active_children, as_completed, wait,
 };
 pub use wasmpool_core::outcome::{FailureDetails, FailureKind, GuestOutput};
 pub use wasmpool_core::policy::{Isolate, SandboxMode};

@@ -147,7 +147,7 @@ struct Play {
 }
 
 fn site(host: usize) -> SiteName {
-    SiteName { host: HostName::of_text(&format!("h{host}")), run: RunId([1; 16]) }
+    SiteName { host: HostName::of_text(&format!("h{host}")), run: RunId([1; 16]), is_program: false }
 }
 
 impl Play {

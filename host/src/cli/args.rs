@@ -7,7 +7,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::share::SharedObject;
+use super::share::SharedOption;
 use super::units::{self, RepeatedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
@@ -66,7 +66,10 @@ environment, one on each line. KIND is one of
 
 TYPE is s8 u8 s16 u16 s32 u32 s64 u64 f32 f64 bool or char. The right stands last; without one, all are granted. Before it, \
 queue, pipe, dict, list and namespace take :entries=N (1048576, unless given) and :bytes=SIZE (64MiB), the most that is in \
-them at a time";
+them at a time.
+
+Over many machines, NAME@SERVER[:RIGHTS] is an object of the server that `wasmpool share serve` runs under that name, such as \
+jobs@backlog:put: other runs find in it what this one leaves";
 
 /// multiprocessing.Pool for untrusted WebAssembly
 #[derive(Debug, Parser)]
@@ -98,6 +101,17 @@ pub enum Command {
     /// Show the machines that serve
     #[cfg(feature = "hosts")]
     Hosts(HostsArgs),
+    /// Keep shared objects that outlive runs
+    #[cfg(feature = "hosts")]
+    #[command(subcommand)]
+    Share(ShareCommand),
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Debug, Subcommand)]
+pub enum ShareCommand {
+    /// Serve the objects of a file to the runs that name them (--share NAME@SERVER), until it is ended
+    Serve(ShareServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -313,6 +327,29 @@ pub struct ServeArgs {
 
 #[cfg(feature = "hosts")]
 #[derive(Debug, Args)]
+pub struct ShareServeArgs {
+    /// The file (TOML) with the objects: a table [share], as in the file of `wasmpool run`
+    pub file: PathBuf,
+    /// The message system through which runs reach them: a NATS server, as tls://nats.example.com:4222
+    #[arg(long, value_name = "URL", env = "WASMPOOL_VIA", value_parser = units::broker_url)]
+    pub via: BrokerUrl,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    /// The name by which runs know the server [default: that of FILE, without its extension]
+    #[arg(long, value_name = "NAME", env = "WASMPOOL_NAME", value_parser = units::server_name)]
+    pub name: Option<HostName>,
+    /// Where to write what the objects hold at the end, as JSON; if it is there at the start, they begin with it [default: they
+    /// begin empty, and what they hold is gone at the end]
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_STATE")]
+    pub state: Option<PathBuf>,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[cfg(feature = "hosts")]
+#[derive(Debug, Args)]
 pub struct HostsArgs {
     /// The message system through which they serve
     ///
@@ -389,8 +426,8 @@ pub struct GrantArgs {
     pub peers: Vec<RepeatedOption<PeerGrant>>,
     /// An object that the task shares with others: a queue, pipe, value, array, lock, rlock, semaphore, event, condition, barrier,
     /// dict, list or namespace, such as jobs=queue:100 or total=value:s64:ro. In the environment, one on each line
-    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_object))]
-    pub shares: Vec<RepeatedOption<SharedObject>>,
+    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_option))]
+    pub shares: Vec<RepeatedOption<SharedOption>>,
     /// What the objects of --share hold at the start: a JSON object with a member for each
     #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]
     pub share_in: Option<PathBuf>,

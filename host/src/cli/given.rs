@@ -4,6 +4,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use wasmpool_run::tell;
 
+#[cfg(feature = "hosts")]
+use super::args::ShareCommand;
 use super::args::{Command, SandboxArgs, Verbosity};
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
@@ -24,6 +26,7 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
     let Some((_, matches)) = matches.subcommand() else {
         return;
     };
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let (sandbox, verbosity) = match command {
         Command::Map(map) => (&map.common.sandbox, map.common.verbosity),
         Command::Exec(exec) => (&exec.common.sandbox, exec.common.verbosity),
@@ -35,6 +38,8 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
         Command::Serve(serve) => (&serve.sandbox, serve.verbosity),
         #[cfg(feature = "hosts")]
         Command::Hosts(_) => return,
+        #[cfg(feature = "hosts")]
+        Command::Share(ShareCommand::Serve(serve)) => (&serve.sandbox, serve.verbosity),
     };
     let from_environment = |name: &str| {
         let known = matches.try_contains_id(name).is_ok();

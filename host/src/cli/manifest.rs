@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use read::ContentError;
 
-use super::share::{self, SharedObject};
+use super::share::{self, ServedObject, SharedObject};
 use super::source::{SettingSource, Sourced};
 use super::spec::GrantSpec;
 use wasmpool_core::text::{ForeignText, QuotedName, ShellWord, bytes_said, few};
@@ -273,6 +273,18 @@ impl Manifest {
                 None => withheld.push(option),
             }
         }
+        for served in given.served {
+            match asks.share.iter().find(|asked| asked.spec.name == served.name) {
+                // Whether it is of that kind is known once the server was asked.
+                Some(asked) => {
+                    grants.served.push(served.map(|served| ServedObject { asked: Some(asked.clone()), ..served }));
+                }
+                None => {
+                    let text = served.to_string();
+                    withheld.push(served.option_name_with("--share", &text).to_string());
+                }
+            }
+        }
         for (ask, words) in asks.each() {
             let had = match &ask {
                 PluginRequest::Variable(name) => grants.env.iter().any(|given| given.0 == **name),
@@ -281,10 +293,12 @@ impl Manifest {
                 }
                 PluginRequest::Peer(peer) => grants.peers.iter().any(|given| same_peer(given, peer)),
                 PluginRequest::Scratch(_) => grants.scratch.is_some(),
-                PluginRequest::Share(asked) => grants
-                    .shares
-                    .iter()
-                    .any(|given| asked.is_same_object(given) && given.rights.and(asked.rights) == asked.rights),
+                PluginRequest::Share(asked) => {
+                    let of_run = |given: &Sourced<SharedObject>| {
+                        asked.is_same_object(given) && given.rights.and(asked.rights) == asked.rights
+                    };
+                    grants.shares.iter().any(of_run) || grants.served.iter().any(|given| given.name == asked.spec.name)
+                }
             };
             let part = match &ask {
                 PluginRequest::Directory(name, _) => {
@@ -441,6 +455,7 @@ impl PolicyGrants {
             peers: from(source, allow_net.iter()).collect(),
             scratch: scratch.clone().map(|name| Sourced::new(name, source.clone())),
             shares: from(source, share.iter()).collect(),
+            served: Vec::new(),
         }
     }
 }
@@ -465,9 +480,14 @@ impl Policy {
         let directories =
             dir.iter().filter(|one| !said.directories.iter().any(|other| same_place(&other.guest, &one.guest)));
         let peers = allow_net.iter().filter(|peer| !said.peers.iter().any(|other| **other == **peer));
-        let shares = share.iter().filter(|object| !said.shares.iter().any(|other| other.spec.name == object.spec.name));
+        let is_said = |name: &str| {
+            said.shares.iter().any(|other| other.spec.name == name)
+                || said.served.iter().any(|other| other.name == name)
+        };
+        let shares = share.iter().filter(|object| !is_said(&object.spec.name));
         GrantSpec {
             shares: from(&source, shares).chain(said.shares.iter().cloned()).collect(),
+            served: said.served.clone(),
             env: from(&source, env).chain(said.env.iter().cloned()).collect(),
             directories: from(&source, directories).chain(said.directories.iter().cloned()).collect(),
             peers: from(&source, peers).chain(said.peers.iter().cloned()).collect(),
@@ -524,6 +544,7 @@ mod tests {
             peers: from(&SettingSource::CommandLine, given.peers.iter()).collect(),
             scratch: from(&SettingSource::CommandLine, given.scratch.iter()).next(),
             shares: Vec::new(),
+            served: Vec::new(),
         }
     }
 

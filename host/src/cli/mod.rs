@@ -27,6 +27,8 @@ mod run;
 mod runfile;
 mod several;
 mod share;
+#[cfg(feature = "hosts")]
+mod share_serve;
 mod sharing;
 mod signals;
 mod source;
@@ -89,6 +91,8 @@ pub fn main() -> Exit {
         Command::Serve(serve) => hosts::serve(&serve),
         #[cfg(feature = "hosts")]
         Command::Hosts(hosts) => hosts::hosts(&hosts),
+        #[cfg(feature = "hosts")]
+        Command::Share(args::ShareCommand::Serve(serve)) => share_serve::serve(&serve),
     })
     .unwrap_or_else(|e| Err(Stop::from(e)));
     match result {
@@ -110,7 +114,8 @@ fn print_notes<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>
 /// Returns the parser of the command line. Its help does not show the values of environment variables, which may be
 /// secret or come from a stranger.
 fn command() -> clap::Command {
-    Arguments::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
+    let hidden = |command: clap::Command| command.mut_args(|arg| arg.hide_env_values(true));
+    Arguments::command().mut_subcommands(|command| hidden(command).mut_subcommands(hidden))
 }
 
 /// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come

@@ -21,6 +21,7 @@ impl fmt::Display for ServerPermissions {
         let ServerPermissions { host, key } = self;
         let key = key.clone().unwrap_or_else(|| format!("PUBLIC-KEY-OF-{host}"));
         let (of_host, of_coordinator) = (Permissions::of_host(host), Permissions::of_coordinator());
+        let of_objects = Permissions::of_objects_server();
         write!(
             f,
             "# For the configuration of the NATS server. Who is in the account can see all of its runs.\n\
@@ -32,15 +33,18 @@ impl fmt::Display for ServerPermissions {
              \x20   users [\n\
              \x20     # The host {host}: wasmpool serve --name {host} --nkey FILE\n{}\
              \x20     # Whoever starts runs and lists hosts: wasmpool map --nkey FILE\n{}\
+             \x20     # Whoever serves shared objects that outlive runs: wasmpool share serve --nkey FILE\n{}\
              \x20   ]\n\
              \x20 }}\n\
              }}\n\
              \n\
-             # For an account whose users have JWTs, the same as commands:\n{}{}",
+             # For an account whose users have JWTs, the same as commands:\n{}{}{}",
             user(&of_host, &key),
             user(&of_coordinator, "PUBLIC-KEY-OF-COORDINATOR"),
+            user(&of_objects, "PUBLIC-KEY-OF-OBJECTS"),
             command(&of_host, host.as_str()),
             command(&of_coordinator, "coordinator"),
+            command(&of_objects, "objects"),
         )
     }
 }

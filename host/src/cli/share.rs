@@ -76,6 +76,72 @@ pub enum ParseShareError {
         a(kind)
     )]
     FirstNumber { name: String, kind: String, first: String },
+    #[error(
+        "an object of a server is NAME@SERVER[:RIGHTS], such as jobs@backlog:put; the name of a server has 1 to \
+         {LONGEST_NAME} characters, of a-z, A-Z, 0-9, - and _"
+    )]
+    Server,
+    #[error("{} is no right: there are {}", QuotedName::of(.0), RIGHTS.join(", "))]
+    Right(String),
+}
+
+/// The words for rights, of objects of whatever kind.
+const RIGHTS: [&str; 6] = ["put", "get", "first", "second", "ro", "rw"];
+
+/// What `--share` takes: an object of the run itself, or one of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SharedOption {
+    Own(SharedObject),
+    Served(ServedObject),
+}
+
+/// A shared object of a server, whose kind the server knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedObject {
+    pub name: String,
+    pub server: String,
+    /// The word for what the task may do with it, if that is not all.
+    pub right: Option<String>,
+    /// What the plugin asks for that gets it.
+    pub asked: Option<SharedObject>,
+}
+
+impl Display for ServedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.server)?;
+        self.right.as_ref().map_or(Ok(()), |right| write!(f, ":{right}"))
+    }
+}
+
+impl Serialize for ServedObject {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Parses what `--share` takes.
+pub fn shared_option(text: &str) -> Result<SharedOption, ParseShareError> {
+    match text.split_once('@').filter(|(name, _)| !name.contains('=')) {
+        Some((name, rest)) => served_object(name, rest).map(SharedOption::Served),
+        None => shared_object(text).map(SharedOption::Own),
+    }
+}
+
+/// Parses an object of a server, of which this stands before and behind the `@`.
+fn served_object(name: &str, rest: &str) -> Result<ServedObject, ParseShareError> {
+    check_name(name)?;
+    let (server, right) = rest.split_once(':').map_or((rest, None), |(server, right)| (server, Some(right)));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if server.is_empty() || server.len() > LONGEST_NAME || !server.chars().all(plain) {
+        return Err(ParseShareError::Server);
+    }
+    match right {
+        Some(right) if !RIGHTS.contains(&right) => Err(ParseShareError::Right(right.to_owned())),
+        right => {
+            let (server, right) = (server.to_owned(), right.map(str::to_owned));
+            Ok(ServedObject { name: name.to_owned(), server, right, asked: None })
+        }
+    }
 }
 
 /// A shared object, and what the task may do with it.
@@ -496,6 +562,24 @@ mod tests {
     #[test]
     fn a_queue_of_size_nothing_is_bounded_by_its_quota_alone() {
         assert_eq!(shared_object("q=queue:0").unwrap().spec.form, ObjectForm::Queue { capacity: None });
+    }
+
+    #[test]
+    fn an_object_of_a_server_has_the_name_of_both_and_perhaps_a_right() {
+        for text in ["jobs@backlog", "jobs@backlog:put", "a.b@c-d_1:ro"] {
+            let Ok(SharedOption::Served(served)) = shared_option(text) else { panic!("{text}") };
+            assert_eq!(served.to_string(), text);
+        }
+        assert!(matches!(shared_option("jobs=queue"), Ok(SharedOption::Own(_))));
+        for (text, named) in [
+            ("jobs@", "NAME@SERVER[:RIGHTS]"),
+            ("jobs@a.b", "a-z, A-Z, 0-9, - and _"),
+            ("@a", "needs a name"),
+            ("jobs@a:write", "`write` is no right: there are put, get"),
+        ] {
+            let error = shared_option(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::share::SharedObject;
+use super::share::{ServedObject, SharedObject};
 use super::source::Sourced;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 #[cfg(feature = "hosts")]
@@ -122,6 +122,9 @@ pub struct GrantSpec {
     pub scratch: Option<Sourced<String>>,
     #[serde(rename = "share")]
     pub shares: Vec<Sourced<SharedObject>>,
+    /// Those of a server. Not part of a journal's identity: such runs keep no journal.
+    #[serde(skip)]
+    pub served: Vec<Sourced<ServedObject>>,
 }
 
 /// The options of reading, distributing and writing items.

@@ -13,6 +13,8 @@ use super::exit::{Exit, Stop};
 use super::hosts::access;
 use super::progress::RunProgress;
 use super::run::{RunParts, run};
+#[cfg(feature = "hosts")]
+use super::share::{self, ServedObject, SharedObject};
 use super::sharing::Sharing;
 use super::source::Sourced;
 use super::spec::ManyItems as Options;
@@ -20,9 +22,19 @@ use super::spec::RunSpec;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
+#[cfg(feature = "hosts")]
+use wasmpool_core::share::ObjectGrant;
+#[cfg(feature = "hosts")]
+use wasmpool_core::text::QuotedName;
 use wasmpool_core::text::{ForeignText, MessageLines};
 #[cfg(feature = "hosts")]
-use wasmpool_nats::coordinator::{ChunkStorage, CoordinatedRun};
+use wasmpool_hosts::names::HostName;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::access::BrokerAccess;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::{ChunkStorage, CoordinatedRun, ObjectsPlace};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::objects::program::{self, FoundObjects};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
@@ -150,7 +162,10 @@ pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error
         creds: (*options.creds).clone(),
         nkey: (*options.nkey).clone(),
     };
+    let access = access(url, &files)?;
+    let objects = served(&spec.grants.served, &access)?;
     Ok(Some(CoordinatedRun {
+        objects,
         most: (*options.workers).map(|workers| (workers as usize / tasks).max(1)),
         storage: match *options.via_storage {
             ViaStorage::Memory => ChunkStorage::Memory,
@@ -160,8 +175,56 @@ pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error
         grants: spec.grants.grants(),
         speculate: *options.speculate == Speculate::Auto,
         check: (*options.check).unwrap_or(0),
-        ..CoordinatedRun::new(access(url, &files)?)
+        ..CoordinatedRun::new(access)
     }))
+}
+
+/// Finds the objects of a server that the run is granted.
+#[cfg(feature = "hosts")]
+fn served(asked: &[Sourced<ServedObject>], access: &BrokerAccess) -> Result<ObjectsPlace, Error> {
+    let Some(first) = asked.first() else {
+        return Ok(ObjectsPlace::Nowhere);
+    };
+    let server = HostName::new(&first.server).map_err(|e| Error::Shared(e.to_string()))?;
+    let FoundObjects { life, objects } = program::ask(access, &server)?;
+    let objects = asked.iter().map(|one| grant_of(one, &objects)).collect::<Result<_, _>>()?;
+    Ok(ObjectsPlace::Server(server, FoundObjects { life, objects }))
+}
+
+/// Returns what is granted of an object of a server that has these.
+#[cfg(feature = "hosts")]
+fn grant_of(asked: &ServedObject, there: &[ObjectGrant]) -> Result<ObjectGrant, Error> {
+    let refuse = |why: String| Err(Error::Shared(why));
+    let ServedObject { name, server, right, asked: of_plugin } = asked;
+    let Some(found) = there.iter().find(|grant| grant.spec.name == *name) else {
+        let names: Vec<&str> = there.iter().map(|grant| grant.spec.name.as_str()).collect();
+        let names = names.join(", ");
+        return refuse(format!("the server {server} has no object {}; it has {names}", QuotedName::of(name)));
+    };
+    let form = &found.spec.form;
+    let mut rights = found.rights;
+    if let Some(word) = right {
+        let Some(of_word) = share::rights_of(form, word) else {
+            let (first, second) = share::words(form);
+            let there_are = match first {
+                "" => "it has none".to_owned(),
+                _ => format!("there are :{first} and :{second}"),
+            };
+            return refuse(format!("{asked}: `:{word}` is no right of this kind of object; {there_are}"));
+        };
+        rights = rights.and(of_word);
+    }
+    let object = SharedObject { spec: found.spec.clone(), rights: found.rights };
+    if let Some(wanted) = of_plugin {
+        if !wanted.is_same_object(&object) {
+            return refuse(format!("{asked} is {object} at its server, and the plugin asks for {wanted}"));
+        }
+        rights = rights.and(wanted.rights);
+    }
+    if !rights.first && !rights.second {
+        return refuse(format!("{asked}: nothing is left to be granted of it; at its server it is {object}"));
+    }
+    Ok(ObjectGrant { rights, ..found.clone() })
 }
 
 /// Returns the files that are read to reach the message system.

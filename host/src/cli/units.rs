@@ -8,10 +8,12 @@ use clap::Arg;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
-use super::share::{self, ParseShareError, SharedObject};
+use super::share::{self, ParseShareError, SharedObject, SharedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::{ForeignText, ShellWord};
+#[cfg(feature = "hosts")]
+use wasmpool_hosts::names::HostName;
 #[cfg(feature = "hosts")]
 use wasmpool_nats::url::{BrokerUrl, UrlError};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
@@ -198,6 +200,11 @@ pub fn shared_object(text: &str) -> Result<SharedObject, ParseUnitError> {
     Ok(share::shared_object(text)?)
 }
 
+/// Parses what `--share` takes: a shared object, or one of a server.
+pub fn shared_option(text: &str) -> Result<SharedOption, ParseUnitError> {
+    Ok(share::shared_option(text)?)
+}
+
 /// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.
 pub fn directory(text: &str) -> Result<DirectoryGrant, ParseUnitError> {
     let (text, writable) = split_mode(text);
@@ -347,6 +354,12 @@ pub fn broker_url(text: &str) -> Result<BrokerUrl, ParseBrokerUrlError> {
         UrlError::Password => ParseBrokerUrlError::Password,
         e => ParseBrokerUrlError::Other(e),
     })
+}
+
+/// Parses the name of a server of shared objects.
+#[cfg(feature = "hosts")]
+pub fn server_name(text: &str) -> Result<HostName, ParseShareError> {
+    HostName::new(text).map_err(|_| ParseShareError::Server)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Pool;
+#[cfg(feature = "hosts")]
+use super::access::AccessFiles;
 use super::events::{WorkerEvent, WorkerHook};
 use super::function::Function;
 use super::keeper::SpareKeeper;
@@ -16,11 +18,7 @@ use super::shared::SharedWorkers;
 use super::task::{LoadedTask, Task};
 use wasmpool_core::policy::{Isolate, ItemEncoding, ResultForm, SandboxMode};
 #[cfg(feature = "hosts")]
-use wasmpool_core::text::ForeignText;
-#[cfg(feature = "hosts")]
-use wasmpool_nats::access::{BrokerAccess, IdentityFile};
-#[cfg(feature = "hosts")]
-use wasmpool_nats::url::BrokerUrl;
+use wasmpool_nats::access::IdentityFile;
 use wasmpool_run::compile::{ArtifactCache, ArtifactKey};
 use wasmpool_run::error::Error;
 #[cfg(feature = "hosts")]
@@ -53,14 +51,6 @@ pub struct PoolBuilder {
     via: Option<String>,
     #[cfg(feature = "hosts")]
     access: AccessFiles,
-}
-
-/// The files by which a message system is reached.
-#[cfg(feature = "hosts")]
-#[derive(Clone, Debug, Default)]
-struct AccessFiles {
-    authorities: Option<PathBuf>,
-    login: Option<IdentityFile>,
 }
 
 impl PoolBuilder {
@@ -106,8 +96,9 @@ impl PoolBuilder {
     /// Calls return what they return without it. The pool starts no process, and needs no worker binary.
     /// [`workers`](Self::workers) is then how many chunks hosts have at a time; without it, twice as many as they have
     /// workers. Each host has a sandbox of its own choice. It grants no directory and no peer that its policy does not
-    /// give; directories are named by their paths on the hosts. A call waits until a host serves. Objects are shared
-    /// within one machine, so that a pool over hosts has none. What is wrong with the task is reported by the first call.
+    /// give; directories are named by their paths on the hosts. A call waits until a host serves. Objects
+    /// that a pool over hosts shares are those of a server, which [`Manager::connect`] finds at the same message system; all
+    /// others are shared within one machine. What is wrong with the task is reported by the first call.
     ///
     /// ```no_run
     /// # use wasmpool::Pool;
@@ -261,14 +252,10 @@ impl PoolBuilder {
     /// Builds a pool whose items run on other machines.
     #[cfg(feature = "hosts")]
     fn build_over_hosts(self, url: &str) -> Result<Pool, Error> {
-        let PoolBuilder { task, workers, hook, settings, access: AccessFiles { authorities, login }, .. } = self;
+        let PoolBuilder { task, workers, hook, settings, access, .. } = self;
         settings.check()?;
-        let said = ForeignText::of(url).to_string();
-        let url = BrokerUrl::parse(url).map_err(|e| Error::Broker(format!("{said}: {e}")))?;
-        let access = BrokerAccess::new(url, authorities.as_deref(), login)?;
-        if settings.process().sharing.manager().is_some() {
-            return Err(Error::Broker(format!("objects are shared within one machine, and the pool runs at {access}")));
-        }
+        let access = access.to(url)?;
+        settings.process().sharing.place(&access)?;
         let shared = SharedWorkers::new(ChildProgram::Own, workers.unwrap_or(1), hook)
             .over(HostsOfPool { access, most: workers });
         let shared = Arc::new(shared);

@@ -448,6 +448,7 @@ impl CallGroup {
             most: hosts.most,
             max_items_per_worker: settings.max_tasks_per_worker,
             grants: settings.grants.clone(),
+            objects: settings.sharing.place(&hosts.access)?,
             ..CoordinatedRun::new(hosts.access.clone())
         };
         let mut sink = OutcomeRouter::new(self.clone(), routes);

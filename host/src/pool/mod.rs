@@ -9,6 +9,8 @@
 //! [`shared`] is what the groups of a pool have in common: the number of processes, which
 //! [`wasmpool_scheduler::shares`] divides among them, and their end.
 
+#[cfg(feature = "hosts")]
+mod access;
 mod ahead;
 mod builder;
 mod callbacks;
@@ -44,7 +46,7 @@ pub use imap::{Imap, TryItems};
 pub use objects::{
     ArithmeticNumber, Array, Barrier, Condition, ConditionGuard, Dict, Event, List, Lock, LockGuard, Manager,
     ManagerBuilder, Message, Namespace, PipeEnd, Queue, QueueIter, RLock, RLockGuard, Semaphore, SemaphoreGuard, Share,
-    SharedNumber, Value,
+    SharedNumber, SharedObjectType, Value,
 };
 pub use process::{Process, ProcessExit, active_children};
 pub use process_builder::ProcessBuilder;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wasmpool::{Error, FailureKind, Pool};
+use wasmpool::{Dict, Error, FailureKind, Lock, Manager, PipeEnd, Pool, Queue, Value};
 
 use crate::support::{POWER, SPIN, SQUARES, until};
 
@@ -62,6 +62,75 @@ impl Machines {
         }
         Some(machines)
     }
+
+    /// Starts a server of these objects, and waits until it serves.
+    fn serve_objects(&mut self, name: &str, objects: &str) {
+        let file = self._folder.path().join(format!("{name}.toml"));
+        std::fs::write(&file, format!("[share]\n{objects}")).unwrap();
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_wasmpool"));
+        serve.args(["share", "serve", "--via", &self.url]).arg(file);
+        let mut serve = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(serve.stderr.take().unwrap()).lines();
+        self.processes.push(serve);
+        assert!(said.by_ref().map_while(Result::ok).any(|line| line.contains(" serves ")));
+        std::thread::spawn(move || said.for_each(drop));
+    }
+}
+
+#[test]
+fn objects_of_a_server_are_for_the_program_and_for_its_pools_here_and_over_hosts() {
+    let Some(mut machines) = Machines::start(1) else { return };
+    let objects = "total = \"value:s64\"\njobs = \"queue:5\"\ngate = \"lock\"\nline = \"pipe\"\nseen = \"dict\"";
+    machines.serve_objects("sums", objects);
+    let manager = Manager::connect(&machines.url, "sums").unwrap();
+    let total: Value<i64> = manager.open("total").unwrap();
+    let jobs: Queue<String> = manager.open("jobs").unwrap();
+    jobs.put("first".to_owned()).unwrap();
+    assert_eq!(total.add(5).unwrap(), 5);
+    let there = Pool::builder("examples/total.wat").via(&machines.url).share(&total).build().unwrap();
+    there.map::<_, i64>([1, 2, 3]).unwrap();
+    let here = Pool::builder("examples/total.wat").manager(&manager).workers(2).build().unwrap();
+    here.map::<_, i64>([10, 20, 30]).unwrap();
+    assert_eq!(total.load().unwrap(), 71);
+    // Another program finds what this one left.
+    drop((there, here));
+    let other = Manager::connect(&machines.url, "sums").unwrap();
+    let again: Queue<String> = other.open("jobs").unwrap();
+    assert_eq!(
+        (again.get().unwrap(), other.open::<Value<i64>>("total").unwrap().load().unwrap()),
+        ("first".to_owned(), 71)
+    );
+    let (gate, same): (Lock, Lock) = (manager.open("gate").unwrap(), other.open("gate").unwrap());
+    let held = gate.acquire().unwrap();
+    let first = held.token().unwrap();
+    assert!(same.try_acquire().unwrap().is_none());
+    held.release().unwrap();
+    assert!(same.acquire().unwrap().token().unwrap() > first);
+    let (receiver, sender): (PipeEnd<i64>, PipeEnd<i64>) = manager.open("line").unwrap();
+    sender.send(3).unwrap();
+    assert_eq!(receiver.recv().unwrap(), 3);
+    let seen: Dict<i64> = manager.open("seen").unwrap();
+    seen.set("a", 1).unwrap();
+    assert_eq!(other.open::<Dict<i64>>("seen").unwrap().get("a").unwrap(), Some(1));
+}
+
+#[test]
+fn what_a_manager_of_a_server_cannot_do_is_said() {
+    let Some(mut machines) = Machines::start(0) else { return };
+    machines.serve_objects("s", "jobs = \"queue\"\n");
+    let manager = Manager::connect(&machines.url, "s").unwrap();
+    let said = |error: Error| error.to_string();
+    let unknown = said(manager.open::<Queue<i64>>("job").unwrap_err());
+    assert!(unknown.contains("`job`") && unknown.contains("there are jobs"), "{unknown}");
+    let other = said(manager.open::<Dict<i64>>("jobs").unwrap_err());
+    assert!(other.contains("it is a queue, and was opened as Dict<i64>"), "{other}");
+    let created = said(manager.queue::<i64>("new", 5).unwrap_err());
+    assert!(created.contains("`open` one of them"), "{created}");
+    let nobody = said(Manager::connect(&machines.url, "t").unwrap_err());
+    assert!(nobody.contains("called t") && nobody.contains("wasmpool share serve"), "{nobody}");
+    let jobs: Queue<i64> = manager.open("jobs").unwrap();
+    let elsewhere = Pool::builder(SQUARES).share(&jobs).via("nats://127.0.0.1:1").build();
+    assert!(matches!(elsewhere, Err(Error::Broker(why)) if why.contains("one message system")));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::support::run::wasmpool;
 use crate::support::{binary, workspace};
 
 /// The commands that have a help of their own.
-const COMMANDS: [&str; 9] = ["map", "exec", "call", "run", "serve", "hosts", "inspect", "compile", "doctor"];
+const COMMANDS: [&str; 10] =
+    ["map", "exec", "call", "run", "serve", "hosts", "share serve", "inspect", "compile", "doctor"];
 
 /// Returns all documents, except those of third-party material.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -159,7 +160,8 @@ fn option(text: &str) -> Option<String> {
 
 #[test]
 fn options_are_there() {
-    let helps = COMMANDS.map(|command| wasmpool().args([command, "--help"]).run().exits(0).text().to_owned());
+    let helps =
+        COMMANDS.map(|command| wasmpool().args(command.split(" ")).arg("--help").run().exits(0).text().to_owned());
     let known: BTreeSet<String> = helps.iter().flat_map(|help| help.split_whitespace()).filter_map(option).collect();
     // Documents for users, which describe no other tool's options.
     let of_users = ["README.md", "guest/README.md"].map(|name| workspace().join(name));
@@ -195,7 +197,7 @@ struct Known {
 fn options_of_help() -> BTreeMap<(String, String), Known> {
     let mut options = BTreeMap::new();
     for command in COMMANDS {
-        let help = wasmpool().args([command, "--help"]).run().exits(0).text().to_owned();
+        let help = wasmpool().args(command.split(" ")).arg("--help").run().exits(0).text().to_owned();
         let mut name = None;
         for line in help.lines().map(str::trim) {
             let (letter, long) = match line.split_once(", ") {

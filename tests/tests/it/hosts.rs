@@ -5,6 +5,7 @@
 mod access;
 mod lies;
 mod objects;
+mod servers;
 
 use std::fs;
 use std::io::Write;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::CopyNumber;
 use wasmpool_core::policy::TaskCall;
+use wasmpool_core::share::ObjectGrant;
 use wasmpool_core::text::ForeignText;
 
 /// Maximum bytes of a note that is read.
@@ -128,6 +129,27 @@ pub struct Control {
 pub struct Presence {
     pub process: u32,
     pub machine: String,
+}
+
+/// What a server of shared objects answers whoever asks which it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerNote {
+    pub protocol: u8,
+    pub version: String,
+    /// Which process it is, and when it began to ask whether another has its name.
+    pub life: u64,
+    pub presence: Presence,
+    /// True once it knows that no other has its name.
+    pub serves: bool,
+    /// The objects, with all that anybody may do with them.
+    pub objects: Vec<ObjectGrant>,
+}
+
+/// The part of [`ServerNote`] that every protocol has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerNoteHead {
+    pub protocol: u8,
+    pub version: String,
 }
 
 /// The bytes that a host asks its coordinator for, from an offset on. The answer is their whole length in eight bytes,

@@ -1,5 +1,5 @@
-//! What a message system has to permit, and nothing beside: to a host, which speaks under its own name only, and to whoever
-//! starts runs.
+//! What a message system has to permit, and nothing beside: to a host, which speaks under its own name only, to whoever starts
+//! runs, and to whoever serves shared objects.
 //!
 //! A wildcard of NATS stands for whole tokens, so that the streams of runs cannot be named by how they begin. What keeps hosts
 //! from other streams is the name of the consumer.
@@ -19,7 +19,14 @@ impl Permissions {
     pub fn of_host(host: &HostName) -> Permissions {
         let sends = FromHost::ALL.iter().map(|(_, token)| format!("wp.*.{token}.{host}"));
         Permissions {
-            publish: sends.chain([subjects::host(host), format!("$JS.API.CONSUMER.MSG.NEXT.*.{CONSUMER}")]).collect(),
+            publish: sends
+                .chain([
+                    // What its workers ask of the objects of a server, whichever that is.
+                    format!("wp.s.*.{host}.*"),
+                    subjects::host(host),
+                    format!("$JS.API.CONSUMER.MSG.NEXT.*.{CONSUMER}"),
+                ])
+                .collect(),
             subscribe: vec![format!("{}.>", subjects::inbox(host)), subjects::ALL_CONTROLS.to_owned()],
         }
     }
@@ -31,6 +38,9 @@ impl Permissions {
             "wp.*.c",
             "wp.*.k",
             "wp.*.w",
+            // Which objects a server has, and what a program does with them.
+            "wp.s.*.w",
+            "wp.s.*.*.*.p",
             // Answers to hosts. A coordinator's own inbox has one token less, so no coordinator reads what hosts are answered.
             "_INBOX.*.*.*.>",
             "$JS.API.STREAM.CREATE.*",
@@ -50,12 +60,21 @@ impl Permissions {
                 .collect(),
         }
     }
+
+    /// Returns what whoever serves shared objects needs.
+    pub fn of_objects_server() -> Permissions {
+        // The questions of others, and its own whether another server has its name; and answers to hosts and to programs.
+        let publish = ["wp.s.*.w", "_INBOX.*.*.*.q", "_INBOX.*.*"];
+        let subscribe = ["wp.s.*.w", "wp.s.*.*.*", "wp.s.*.*.*.p", "_INBOX.*.*"];
+        Permissions { publish: publish.map(str::to_owned).into(), subscribe: subscribe.map(str::to_owned).into() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::names::RunId;
+    use crate::tunnel::far::SiteName;
 
     /// Returns true if a subject is one that a pattern is for.
     fn matches(pattern: &str, subject: &str) -> bool {
@@ -95,5 +114,43 @@ mod tests {
         let Permissions { publish, subscribe } = Permissions::of_coordinator();
         assert!(may(&publish, "_INBOX.a.1f.run.o.3.0") && !may(&subscribe, "_INBOX.a.1f.run.o.3.0"));
         assert!(may(&subscribe, "_INBOX.0123.p7") && !may(&publish, "_INBOX.0123.p7"));
+    }
+
+    #[test]
+    fn nobody_speaks_to_a_server_of_objects_for_another() {
+        let [host, other, server] = ["a", "b", "s"].map(|name| HostName::new(name).unwrap());
+        let site = |host: &HostName, is_program| SiteName { host: host.clone(), run: RunId([7; 16]), is_program };
+        let hosts = Permissions::of_host(&host).publish;
+        assert!(may(&hosts, &subjects::server(&server, &site(&host, false))));
+        assert!(!may(&hosts, &subjects::server(&server, &site(&other, false))));
+        assert!(!may(&hosts, &subjects::server(&server, &site(&host, true))), "a host is no program");
+        assert!(!may(&hosts, &subjects::server_question(&server)));
+        let programs = Permissions::of_coordinator().publish;
+        assert!(may(&programs, &subjects::server(&server, &site(&host, true))));
+        assert!(may(&programs, &subjects::server_question(&server)));
+        assert!(!may(&programs, &subjects::server(&server, &site(&host, false))), "a program is no host");
+    }
+
+    #[test]
+    fn a_server_of_objects_answers_whoever_asks_it_and_does_no_more() {
+        let Permissions { publish, subscribe } = Permissions::of_objects_server();
+        let server = HostName::new("s").unwrap();
+        for is_program in [false, true] {
+            let site = SiteName { host: HostName::new("a").unwrap(), run: RunId([7; 16]), is_program };
+            assert!(may(&subscribe, &subjects::server(&server, &site)));
+            assert!(may(&publish, &subjects::objects_answer(&site, 0x1f)));
+            assert!(!may(&subscribe, &subjects::objects_answer(&SiteName { is_program: false, ..site }, 0x1f)));
+        }
+        let host = HostName::new("a").unwrap();
+        let run = RunId([7; 16]);
+        let life = crate::names::HostLife { name: host.clone(), life: 1 };
+        for not in [
+            subjects::chunks(run),
+            subjects::control(run),
+            subjects::given(&life, run),
+            FromHost::Outcomes.subject(run, &host),
+        ] {
+            assert!(!may(&publish, &not) && !may(&subscribe, &not), "{not}");
+        }
     }
 }

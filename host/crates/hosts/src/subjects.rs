@@ -80,9 +80,29 @@ pub fn control(run: RunId) -> String {
     format!("wp.{run}.k")
 }
 
-/// Returns the subject on which a host is answered what its workers ask of the shared objects of a run.
+/// Returns the subject on which a near end is answered what its workers, or its program, ask of shared objects.
 pub fn objects_answer(site: &SiteName, life: u64) -> String {
-    format!("{}.{}.{OBJECTS}", inbox_of_life(&HostLife { name: site.host.clone(), life }), site.run)
+    match site.is_program {
+        false => format!("{}.{}.{OBJECTS}", inbox_of_life(&HostLife { name: site.host.clone(), life }), site.run),
+        // As many tokens as the inbox of any program that is no host.
+        true => format!("{}.{life:x}", program_inbox(site.run)),
+    }
+}
+
+/// Returns the start of the subjects on which a program is answered that is no host. It has so many tokens less than those of
+/// hosts that permissions tell them apart.
+pub fn program_inbox(program: RunId) -> String {
+    format!("_INBOX.{program}")
+}
+
+/// Returns true if a subject is one on which a program that is no host may be answered.
+pub fn is_in_program_inbox(subject: &str) -> bool {
+    let rest = subject.strip_prefix("_INBOX.").and_then(|rest| rest.split_once('.'));
+    rest.is_some_and(|(program, token)| {
+        RunId::of_token(program).is_some()
+            && (1..=MOST_INBOX).contains(&token.len())
+            && token.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 /// Returns the run whose shared objects are spoken of under this end of a subject.
@@ -92,21 +112,32 @@ pub fn objects_answered(token: &str) -> Option<RunId> {
 
 const OBJECTS: &str = "q";
 
-/// Returns the subject of what a host sends to a server of shared objects for a run.
-pub fn server(server: &str, site: &SiteName) -> String {
-    format!("wp.s.{server}.{}.{}", site.host, site.run)
+/// Returns the subject of what a host sends to a server of shared objects for a run, or a program for itself.
+pub fn server(server: &HostName, site: &SiteName) -> String {
+    let program = if site.is_program { PROGRAM } else { "" };
+    format!("wp.s.{server}.{}.{}{program}", site.host, site.run)
 }
 
-/// Returns the subjects of what all hosts send to a server of shared objects.
-pub fn server_of_all(server: &str) -> String {
-    format!("wp.s.{server}.*.*")
+/// Returns the subjects of what all hosts, and all programs, send to a server of shared objects.
+pub fn server_of_all(server: &HostName) -> [String; 2] {
+    [format!("wp.s.{server}.*.*"), format!("wp.s.{server}.*.*{PROGRAM}")]
+}
+
+/// Returns the subject on which a server of shared objects is asked which it has. Nobody answers if there is none.
+pub fn server_question(server: &HostName) -> String {
+    format!("wp.s.{server}.w")
 }
 
 /// Returns who speaks to this server of shared objects.
-pub fn serving(subject: &str, server: &str) -> Option<SiteName> {
-    let (host, run) = subject.strip_prefix("wp.s.")?.strip_prefix(server)?.strip_prefix('.')?.split_once('.')?;
-    Some(SiteName { host: HostName::new(host).ok()?, run: RunId::of_token(run)? })
+pub fn serving(subject: &str, server: &HostName) -> Option<SiteName> {
+    let site = subject.strip_prefix("wp.s.")?.strip_prefix(server.as_str())?.strip_prefix('.')?;
+    let (site, is_program) = site.strip_suffix(PROGRAM).map_or((site, false), |site| (site, true));
+    let (host, run) = site.split_once('.')?;
+    Some(SiteName { host: HostName::new(host).ok()?, run: RunId::of_token(run)?, is_program })
 }
+
+/// The last token of what a program sends. Hosts are permitted no subject of so many tokens.
+const PROGRAM: &str = ".p";
 
 /// What a host sends to a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +220,37 @@ mod tests {
             &control(RUN),
         ] {
             assert!(!is_in_inbox(other, &host), "{other}");
+        }
+    }
+
+    #[test]
+    fn who_speaks_to_a_server_of_objects_is_known_by_the_subject() {
+        let (name, host) = (HostName::new("s").unwrap(), HostName::new("a-1").unwrap());
+        for is_program in [false, true] {
+            let site = SiteName { host: host.clone(), run: RUN, is_program };
+            let subject = server(&name, &site);
+            assert_eq!(serving(&subject, &name), Some(site));
+            assert_eq!(serving(&subject, &host), None);
+        }
+        for other in
+            [server_question(&name), format!("wp.s.s.a.{RUN}.p.p"), format!("wp.s.s.{RUN}"), "wp.s.s.p".to_owned()]
+        {
+            assert_eq!(serving(&other, &name), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn no_inbox_of_a_program_is_one_of_a_host() {
+        let site = SiteName { host: HostName::new("a").unwrap(), run: RUN, is_program: true };
+        let subject = objects_answer(&site, 0x1f);
+        assert!(is_in_program_inbox(&subject) && !is_in_inbox(&subject, &HostName::of_text(&RUN.to_string())));
+        for other in [
+            format!("_INBOX.{RUN}"),
+            format!("_INBOX.{RUN}."),
+            format!("_INBOX.{RUN}.a.b.c"),
+            format!("_INBOX.{RUN}.>"),
+        ] {
+            assert!(!is_in_program_inbox(&other), "{other}");
         }
     }
 

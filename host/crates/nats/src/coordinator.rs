@@ -14,21 +14,29 @@ use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::objects::far::{self, FarInput, ServedObjects};
+use crate::objects::near::lost;
+use crate::objects::program::FoundObjects;
+use crate::objects::server_in_words;
+use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
+use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
 use wasmpool_hosts::names::{HostLife, HostName, RunId};
 use wasmpool_hosts::notes::{
-    self, AskedDirectory, AskedGrants, Control, EngineName, Manifest, Presence, Refusal, RefusalCause, RunBeat, Wanted,
+    self, AskedDirectory, AskedGrants, Control, EngineName, Manifest, Presence, Refusal, RefusalCause, RunBeat,
+    ServerNote, Wanted,
 };
 use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Time, Verdict};
 use wasmpool_hosts::subjects::{self, CONSUMER, FromHost};
+use wasmpool_hosts::tunnel::PATIENCE;
 use wasmpool_hosts::tunnel::far::SiteName;
+use wasmpool_hosts::tunnel::near::Loss;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag};
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::{Error, TaskError};
@@ -114,8 +122,8 @@ pub enum ObjectsPlace {
     Nowhere,
     /// In this process.
     Here(Arc<SharedObjects>),
-    /// In the server of this name.
-    Server(HostName),
+    /// In the server of this name, of whose objects this is granted.
+    Server(HostName, FoundObjects),
 }
 
 /// The supervisor's end of the coordinator. Dropping it ends the run for its hosts.
@@ -151,6 +159,12 @@ impl Coordinator {
     ) -> Result<Coordinator, Error> {
         let wasm = task.bytes()?;
         let grants = asked(&run.grants)?;
+        let mut call = call.clone();
+        let mut server = None;
+        if let ObjectsPlace::Server(name, FoundObjects { life, objects }) = &run.objects {
+            call.given.shared = SharedGrants { names_items: true, objects: objects.clone(), ..SharedGrants::default() };
+            server = Some(UsedServer { name: name.clone(), life: *life, heard: Time::ZERO, asked: None });
+        }
         // What has effects that count is not done twice.
         let speculate = run.speculate && !grants.have_effects() && call.given.shared.is_empty();
         let manifest = Manifest {
@@ -163,7 +177,7 @@ impl Coordinator {
             grants,
             engine: call.deterministic.then(EngineName::own),
             objects: match &run.objects {
-                ObjectsPlace::Server(name) => Some(name.as_str().to_owned()),
+                ObjectsPlace::Server(name, _) => Some(name.as_str().to_owned()),
                 ObjectsPlace::Nowhere | ObjectsPlace::Here(_) => None,
             },
         };
@@ -183,7 +197,7 @@ impl Coordinator {
             let event = match event {
                 ClientEvent::Message(message, waiting) => match FromHost::parse(&message.subject, id) {
                     Some((FromHost::Objects, host)) => {
-                        let site = SiteName { host, run: id };
+                        let site = SiteName::of_host(host, id);
                         return packets.tell(FarInput::Packet(site, message.payload, waiting));
                     }
                     _ => ClientEvent::Message(message, waiting),
@@ -208,7 +222,7 @@ impl Coordinator {
                 client.subscribe(&FromHost::Objects.of_all(id));
                 Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared)?)
             }
-            ObjectsPlace::Nowhere | ObjectsPlace::Server(_) => None,
+            ObjectsPlace::Nowhere | ObjectsPlace::Server(..) => None,
         };
         let thread = CoordinatorThread {
             run: id,
@@ -227,7 +241,7 @@ impl Coordinator {
             chunks: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
-            most_outcome: most_of_outcome(call),
+            most_outcome: most_of_outcome(&call),
             longest_part: 1,
             broker: BrokerState::Never,
             created: None,
@@ -243,6 +257,7 @@ impl Coordinator {
             single_since: None,
             swept: false,
             _objects: objects,
+            server,
         };
         let watching = supervisor;
         let thread = start_thread("coordinator", move || {
@@ -383,6 +398,17 @@ struct CoordinatorThread {
     swept: bool,
     /// Lets hosts take part in the shared objects.
     _objects: Option<ServedObjects>,
+    /// The server that has the shared objects, if one has.
+    server: Option<UsedServer>,
+}
+
+/// A server of shared objects that a run uses. If it is lost, each host finds that out by itself, but none can end the run.
+struct UsedServer {
+    name: HostName,
+    life: u64,
+    /// When it was last heard, and asked.
+    heard: Time,
+    asked: Option<Time>,
 }
 
 impl CoordinatorThread {
@@ -509,6 +535,42 @@ impl CoordinatorThread {
         }
         if reached {
             self.look_for_hosts(now);
+        }
+        self.look_for_server(reached, now);
+    }
+
+    /// Asks from time to time whether the server is there that has the shared objects, and ends the run once it is not.
+    fn look_for_server(&mut self, reached: bool, now: Time) {
+        let reply = self.reply("objects");
+        let Some(server) = &mut self.server else { return };
+        if !reached {
+            // While the broker is away, the silence is nobody's.
+            server.heard = now;
+            return;
+        }
+        if now.saturating_sub(server.heard) >= PATIENCE {
+            let why = lost(Loss::Silent, &server_in_words(&server.name));
+            self.server = None;
+            return self.tell(RemoteEvent::Failed(Error::Shared(why)));
+        }
+        if server.asked.is_none_or(|asked| now.saturating_sub(asked) >= BEAT) {
+            server.asked = Some(now);
+            self.client.publish(&subjects::server_question(&server.name), Some(&reply), &[]);
+        }
+    }
+
+    /// Handles the answer of a server of shared objects.
+    fn hear_server(&mut self, message: &Message) {
+        let now = self.now();
+        let (Some(server), Some(note)) = (&mut self.server, notes::read::<ServerNote>(&message.payload)) else {
+            return;
+        };
+        if note.life == server.life {
+            server.heard = now;
+        } else if note.serves {
+            let why = lost(Loss::Restarted, &server_in_words(&server.name));
+            self.server = None;
+            self.tell(RemoteEvent::Failed(Error::Shared(why)));
         }
     }
 
@@ -706,8 +768,7 @@ impl CoordinatorThread {
 
     /// Answers whoever asks whether somebody coordinates this run.
     fn tell_presence(&mut self, message: &Message) {
-        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let presence = Presence { process: std::process::id(), machine: machine.trim().to_owned() };
+        let presence = own_presence();
         if message.reply.is_some() {
             // No coordinator may publish into the inbox of another; all hear what is said of a run.
             self.client.publish(&subjects::control(self.run), None, &[&notes::write(&presence)]);
@@ -733,6 +794,7 @@ impl CoordinatorThread {
                     self.client.publish(&subjects::presence(run), Some(&reply), &[]);
                 }
             }
+            "objects" => self.hear_server(message),
             "stream" if answer.created.is_some() => {
                 let before = std::mem::replace(&mut self.created, answer.created);
                 if before.is_some() && before != self.created {

@@ -10,6 +10,7 @@ pub mod coordinator;
 mod jetstream;
 mod nkey;
 pub mod objects;
+mod presence;
 mod random;
 pub mod serve;
 pub mod url;

@@ -9,6 +9,7 @@ use super::UsageError;
 use crate::cli::args::InputFormat;
 #[cfg(feature = "hosts")]
 use crate::cli::args::ViaStorage;
+use crate::cli::share::ServedObject;
 #[cfg(feature = "hosts")]
 use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
@@ -38,6 +39,8 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
     of_items(spec)?;
     #[cfg(feature = "hosts")]
     of_hosts(spec)?;
+    #[cfg(not(feature = "hosts"))]
+    of_served_here(spec)?;
     match &spec.work {
         WorkSpec::Command(command) if *command.replace == *command.replace_index => Err(UsageError::SamePlaces {
             replace: command.replace.option_name("--replace").to_string(),
@@ -58,6 +61,9 @@ pub fn of_determinism<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
         return refuse(peer.option_name("--allow-net"), "nobody knows what a peer will answer");
     }
     if let Some(share) = spec.grants.shares.first() {
+        return refuse(share.option_name("--share"), "what an item finds in a shared object depends on timing");
+    }
+    if let Some(share) = spec.grants.served.first() {
         return refuse(share.option_name("--share"), "what an item finds in a shared object depends on timing");
     }
     if let WorkSpec::Function(function) = &spec.work {
@@ -87,12 +93,50 @@ pub fn of_shares<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
     if let Some(beyond) = shares.get(MOST_OBJECTS) {
         return Err(UsageError::TooManyShares { share: beyond.option_name("--share").to_string() });
     }
+    of_servers(spec)?;
     for (path, option) in [(&spec.share_in, "--share-in"), (&spec.share_out, "--share-out")] {
+        if let (true, Some(served)) = (path.is_some(), spec.grants.served.first()) {
+            return Err(UsageError::ContentsOfServer {
+                option: path.option_name(option).to_string(),
+                server: served.server.clone(),
+            });
+        }
         if path.is_some() && shares.is_empty() {
             return Err(UsageError::NothingShared { option: path.option_name(option).to_string() });
         }
     }
     Ok(())
+}
+
+/// Returns an error for objects of a server that a run cannot have together with others.
+fn of_servers<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
+    let served = &spec.grants.served;
+    let Some(first) = served.first() else { return Ok(()) };
+    let said = |share: &Sourced<ServedObject>| share.option_name_with("--share", &share.to_string()).to_string();
+    if let Some(own) = spec.grants.shares.first() {
+        let own = own.option_name_with("--share", &own.to_string()).to_string();
+        return Err(UsageError::OwnAndServed { own, served: said(first), server: first.server.clone() });
+    }
+    if let Some(other) = served.iter().find(|share| share.server != first.server) {
+        return Err(UsageError::TwoServers { one: said(first), other: said(other) });
+    }
+    let mut names = BTreeSet::new();
+    match served.iter().find(|share| !names.insert(&share.name)) {
+        Some(twice) => Err(UsageError::ServedTwice { name: twice.name.clone(), server: twice.server.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Returns an error for objects of a server in a run on this machine.
+pub fn of_served_here<I>(spec: &RunSpec<I>) -> Result<(), UsageError> {
+    match spec.grants.served.first() {
+        Some(share) => {
+            let server = share.server.clone();
+            let share = share.option_name_with("--share", &share.to_string()).to_string();
+            Err(UsageError::ServedHere { share, server })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns an error for shared objects in a run with a journal. What items did to them before a kill is gone with the
@@ -103,6 +147,12 @@ fn of_shares_and_journal(spec: &RunSpec) -> Result<(), UsageError> {
         Some(share) if items.journal.is_some() => Err(UsageError::JournalOfShares {
             share: share.option_name("--share").to_string(),
             journal: items.journal.option_name("--journal").to_string(),
+        }),
+        None if items.journal.is_some() => spec.grants.served.first().map_or(Ok(()), |share| {
+            Err(UsageError::JournalOfServed {
+                share: share.option_name("--share").to_string(),
+                journal: items.journal.option_name("--journal").to_string(),
+            })
         }),
         _ => Ok(()),
     }
@@ -225,6 +275,7 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
     let items = &spec.items;
     let via = items.via.option_name("--via").to_string();
     if items.via.is_none() {
+        of_served_here(spec)?;
         let said = [("--tls-ca", &items.tls_ca), ("--creds", &items.creds), ("--nkey", &items.nkey)]
             .into_iter()
             // The environment may have them for other runs.

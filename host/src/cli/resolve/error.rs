@@ -55,6 +55,32 @@ pub enum UsageError {
          resumed run would not repeat them; leave one out"
     )]
     JournalOfShares { share: String, journal: String },
+    #[error(
+        "{share} is an object of a server, which hosts reach: add --via URL to `wasmpool map` or `wasmpool exec`, with the \
+         message system at which `wasmpool share serve` runs as {server}"
+    )]
+    ServedHere { share: String, server: String },
+    #[error(
+        "{own} is an object of the run and {served} one of a server, and a run has those of one place: name both in the file \
+         that {server} serves"
+    )]
+    OwnAndServed { own: String, served: String, server: String },
+    #[error(
+        "{one} and {other} are objects of two servers, and a run has those of one: name both in the file of one server"
+    )]
+    TwoServers { one: String, other: String },
+    #[error("the object {} of {server} is granted twice: leave one out", ForeignText::of(.name))]
+    ServedTwice { name: String, server: String },
+    #[error(
+        "{option} is about objects of the run itself, and those of {server} outlive it: `wasmpool share serve --state FILE` \
+         keeps what they hold; leave {option} out"
+    )]
+    ContentsOfServer { option: String, server: String },
+    #[error(
+        "{share} cannot be used with {journal}: items whose end was not in the journal yet when the run was killed would do \
+         again what they did to the objects of the server; leave one out"
+    )]
+    JournalOfServed { share: String, journal: String },
     #[cfg(feature = "hosts")]
     #[error(
         "{option} is about a run over many machines: name its message system with --via URL, or leave {option} out"

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::args;
 use super::manifest::{GrantWords, Manifest, NarrowedGrants, Policy};
+use super::share::SharedOption;
 use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
 pub use conflicts::is_wasm;
@@ -179,6 +180,7 @@ pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneIt
     let spec = resolve(&call.common, from, &files, work, OneItem { task, item, arguments: call.arguments.len() })?;
     conflicts::of_determinism(&spec)?;
     conflicts::of_shares(&spec)?;
+    conflicts::of_served_here(&spec)?;
     Ok(spec)
 }
 
@@ -249,12 +251,22 @@ fn calling(calling: &args::FunctionArgs, from: ArgOrigins<'_>) -> FunctionSpec {
 }
 
 fn said_grants(grants: &args::GrantArgs, from: ArgOrigins<'_>) -> GrantSpec {
+    let shares = each(from.of("shares", &grants.shares));
+    let own = |share: &Sourced<SharedOption>| match &**share {
+        SharedOption::Own(object) => Some(Sourced::new(object.clone(), share.source.clone())),
+        SharedOption::Served(_) => None,
+    };
+    let served = |share: &Sourced<SharedOption>| match &**share {
+        SharedOption::Served(object) => Some(Sourced::new(object.clone(), share.source.clone())),
+        SharedOption::Own(_) => None,
+    };
     GrantSpec {
         env: each(from.of("env", &grants.env)),
         directories: each(from.of("directories", &grants.directories)),
         peers: each(from.of("peers", &grants.peers)),
         scratch: sourced!(from, grants.scratch).given(),
-        shares: each(from.of("shares", &grants.shares)),
+        shares: shares.iter().filter_map(own).collect(),
+        served: shares.iter().filter_map(served).collect(),
     }
 }
 

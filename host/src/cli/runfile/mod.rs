@@ -29,6 +29,8 @@ use super::source::{ArgOrigins, SettingSource, Sourced};
 use error::PlanError;
 use file::RunFile;
 use plan::Plan;
+#[cfg(feature = "hosts")]
+pub use plan::objects;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::descriptors;
 use wasmpool_run::error::{Error, with_sources};

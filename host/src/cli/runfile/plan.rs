@@ -203,7 +203,8 @@ impl Work {
     }
 }
 
-fn objects(said: &BTreeMap<String, String>) -> Result<Vec<SharedObject>, PlanError> {
+/// Reads a table of objects, by their names.
+pub fn objects(said: &BTreeMap<String, String>) -> Result<Vec<SharedObject>, PlanError> {
     let read = |(name, text): (&String, &String)| {
         share::shared_object(&format!("{name}={text}")).map_err(|why| PlanError::Object { name: name.clone(), why })
     };

@@ -88,6 +88,26 @@ impl ConditionGuard<'_> {
         self.abandoned.as_deref()
     }
 
+    /// Returns a number that is greater than every token of an earlier acquisition, by whomever: what this lock guards
+    /// elsewhere can refuse a holder with a lesser one, which was given up and does not know it yet. Asked for again, it may
+    /// have grown.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::size`](crate::Queue::size); kinds [`NotHeld`](crate::ObjectErrorKind::NotHeld) and
+    /// [`NotHolder`](crate::ObjectErrorKind::NotHolder) if it was released meanwhile.
+    ///
+    /// ```
+    /// # use wasmpool::Manager;
+    /// let gate = Manager::new().condition("gate")?;
+    /// let first = gate.acquire()?.token()?;
+    /// assert!(gate.acquire()?.token()? > first);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn token(&self) -> Result<u64, Error> {
+        self.handle.number_as(self.place.holder, Operation::Token)
+    }
+
     fn wait_within(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         let reply = self.handle.ask_as(self.place.holder, Operation::WaitCondition, timeout)?;
         reply!(reply, Reply::Bool(notified) => notified)

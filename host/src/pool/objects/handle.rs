@@ -81,7 +81,11 @@ impl Handle {
     }
 
     pub fn number(&self, operation: Operation) -> Result<u64, Error> {
-        reply!(self.ask(operation, None)?, Reply::Number(number) => number)
+        self.number_as(HostHolder::COMMON, operation)
+    }
+
+    pub fn number_as(&self, holder: HostHolder, operation: Operation) -> Result<u64, Error> {
+        reply!(self.ask_as(holder, operation, None)?, Reply::Number(number) => number)
     }
 
     /// Acquires a lock or a slot. `None` at the timeout; else who ended while holding it, if its last holder did.

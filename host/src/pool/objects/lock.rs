@@ -106,6 +106,26 @@ impl LockGuard<'_> {
         self.abandoned.as_deref()
     }
 
+    /// Returns a number that is greater than every token of an earlier acquisition, by whomever: what this lock guards
+    /// elsewhere can refuse a holder with a lesser one, which was given up and does not know it yet. Asked for again, it may
+    /// have grown.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::size`](crate::Queue::size); kinds [`NotHeld`](crate::ObjectErrorKind::NotHeld) and
+    /// [`NotHolder`](crate::ObjectErrorKind::NotHolder) if it was released meanwhile.
+    ///
+    /// ```
+    /// # use wasmpool::Manager;
+    /// let gate = Manager::new().lock("gate")?;
+    /// let first = gate.acquire()?.token()?;
+    /// assert!(gate.acquire()?.token()? > first);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn token(&self) -> Result<u64, Error> {
+        self.lock.handle.number(Operation::Token)
+    }
+
     /// Releases the lock, and waits until that is done; dropping the guard does not wait.
     ///
     /// # Errors

@@ -8,14 +8,24 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
+#[cfg(feature = "hosts")]
+use super::super::access::AccessFiles;
 use super::super::program;
 use super::handle::Handle;
 use super::message::Message;
 use super::number::SharedNumber;
+use super::opened::{self, SharedObjectType};
 use super::{Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, PipeEnd, Queue, RLock, Semaphore, Value};
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectForm, ObjectQuota, ObjectSpec};
+use wasmpool_core::text::QuotedName;
+#[cfg(feature = "hosts")]
+use wasmpool_hosts::names::HostName;
 use wasmpool_ipc::cells::Numbers;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::access::{BrokerAccess, IdentityFile};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::objects::program::{self as server_program, FoundObjects};
 use wasmpool_objects::operation::PipeEnd as End;
 use wasmpool_run::cgroup::HostPlacement;
 use wasmpool_run::error::Error;
@@ -72,6 +82,17 @@ struct ManagerState {
     created: Mutex<CreatedObjects>,
     started: OnceLock<Arc<SharedObjects>>,
     holders: Mutex<Holders>,
+    /// The server that has the objects, if this program only takes part in them.
+    #[cfg(feature = "hosts")]
+    server: Option<ServerOfManager>,
+}
+
+/// A server of shared objects.
+#[cfg(feature = "hosts")]
+pub struct ServerOfManager {
+    pub access: BrokerAccess,
+    pub name: HostName,
+    pub found: FoundObjects,
 }
 
 /// Where the binary of the process comes from.
@@ -159,6 +180,8 @@ pub struct ManagerBuilder {
     worker_binary: Option<PathBuf>,
     sandbox: SandboxMode,
     quota: ObjectQuota,
+    #[cfg(feature = "hosts")]
+    access: AccessFiles,
 }
 
 impl ManagerBuilder {
@@ -205,9 +228,72 @@ impl ManagerBuilder {
         self
     }
 
+    /// Believes the message system of [`connect`](Self::connect) if an authority in this file (PEM) has signed its
+    /// certificate, in place of those that the system knows. Only with the feature `hosts`.
+    ///
+    /// ```no_run
+    /// # use wasmpool::Manager;
+    /// let manager = Manager::builder()
+    ///     .via_authorities("ca.pem")
+    ///     .via_nkey("me.nk")
+    ///     .connect("tls://nats.example.com:4222", "backlog")?;
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    #[cfg(feature = "hosts")]
+    pub fn via_authorities(mut self, file: impl Into<PathBuf>) -> ManagerBuilder {
+        self.access.authorities = Some(file.into());
+        self
+    }
+
+    /// Logs in to the message system of [`connect`](Self::connect) with the key whose seed is in this file, in place of what
+    /// was set before. Only with the feature `hosts`. See [`via_authorities`](Self::via_authorities) for an example.
+    #[cfg(feature = "hosts")]
+    pub fn via_nkey(mut self, file: impl Into<PathBuf>) -> ManagerBuilder {
+        self.access.login = Some(IdentityFile::Seed(file.into()));
+        self
+    }
+
+    /// Logs in to the message system of [`connect`](Self::connect) with the credentials in this file, a JWT and its key, in
+    /// place of what was set before. Only with the feature `hosts`.
+    #[cfg(feature = "hosts")]
+    pub fn via_credentials(mut self, file: impl Into<PathBuf>) -> ManagerBuilder {
+        self.access.login = Some(IdentityFile::Credentials(file.into()));
+        self
+    }
+
+    /// Returns a manager of the objects of a server, as [`Manager::connect`] does. Of the other settings only those that begin
+    /// with `via` count. Only with the feature `hosts`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::connect`].
+    #[cfg(feature = "hosts")]
+    pub fn connect(self, url: &str, server: &str) -> Result<Manager, Error> {
+        let name = HostName::new(server).map_err(|_| {
+            Error::Broker(format!(
+                "{} is no name of a server of shared objects, which has 1 to 64 characters, of a-z, A-Z, 0-9, - and _",
+                QuotedName::of(server)
+            ))
+        })?;
+        let access = self.access.to(url)?;
+        let (reached, found) = server_program::connect(&access, &name)?;
+        let specs = found.objects.iter().map(|grant| grant.spec.clone()).collect();
+        let created = CreatedObjects { specs, complete: true, ..CreatedObjects::default() };
+        Ok(Manager(Arc::new(ManagerState {
+            owner: std::process::id(),
+            program: ManagerProgram::Sought(None),
+            sandbox: self.sandbox,
+            quota: self.quota,
+            created: Mutex::new(created),
+            started: OnceLock::from(Arc::new(reached)),
+            holders: Mutex::default(),
+            server: Some(ServerOfManager { access, name, found }),
+        })))
+    }
+
     /// Returns the manager. It starts nothing yet.
     pub fn build(self) -> Manager {
-        let ManagerBuilder { worker_binary, sandbox, quota } = self;
+        let ManagerBuilder { worker_binary, sandbox, quota, .. } = self;
         Manager::of(ManagerProgram::Sought(worker_binary), sandbox, quota)
     }
 }
@@ -260,7 +346,87 @@ impl Manager {
             created: Mutex::default(),
             started: OnceLock::new(),
             holders: Mutex::default(),
+            #[cfg(feature = "hosts")]
+            server: None,
         }))
+    }
+
+    /// Returns a manager of the objects that `wasmpool share serve` keeps under the name `server`, at the message system
+    /// `url`: Python's `BaseManager.connect()`. They outlive this program. Only with the feature `hosts`.
+    ///
+    /// [`open`](Self::open) returns a handle for each, by its name; none is created here. They work as those of any other
+    /// manager, but each operation travels, a value's, too. Pools may be given them that run here, and those that run
+    /// [`via`](crate::PoolBuilder::via) the same message system.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broker`] if there is no such message system, or no such server answers within 5 s;
+    /// [`Error::BrokerLogin`] and [`Error::BrokerCertificate`] if the message system cannot be used.
+    ///
+    /// ```no_run
+    /// # use wasmpool::{Manager, Pool, Queue};
+    /// // Python: manager = BaseManager(address=…); manager.connect(); jobs = manager.jobs()
+    /// let manager = Manager::connect("nats://127.0.0.1:4222", "backlog")?;
+    /// let jobs: Queue<String> = manager.open("jobs")?;
+    /// jobs.put("first".to_owned())?;
+    /// let pool = Pool::builder("work.wasm").via("nats://127.0.0.1:4222").share(jobs.get_only()).build()?;
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    #[cfg(feature = "hosts")]
+    pub fn connect(url: &str, server: &str) -> Result<Manager, Error> {
+        Manager::builder().connect(url, server)
+    }
+
+    /// Returns the server that has the objects, if it is not this program that keeps them.
+    #[cfg(feature = "hosts")]
+    pub(super) fn server(&self) -> Option<&ServerOfManager> {
+        self.0.server.as_ref()
+    }
+
+    fn is_connected(&self) -> bool {
+        #[cfg(feature = "hosts")]
+        return self.0.server.is_some();
+        #[cfg(not(feature = "hosts"))]
+        false
+    }
+
+    /// Returns a handle for an object that is there: of a server, or created before. The type says what it is to be, and which
+    /// messages or numbers are in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shared`] if there is no object of this name, and [`Error::Object`] of kind
+    /// [`Invalid`](ObjectErrorKind::Invalid) if it is of another type.
+    ///
+    /// ```
+    /// # use wasmpool::{Manager, PipeEnd, Value};
+    /// let manager = Manager::new();
+    /// manager.value("total", 5i64)?;
+    /// manager.pipe::<i64>("line")?;
+    /// let total: Value<i64> = manager.open("total")?;
+    /// let (receiver, sender): (PipeEnd<i64>, PipeEnd<i64>) = manager.open("line")?;
+    /// sender.send(total.load()?)?;
+    /// assert_eq!(receiver.recv()?, 5);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn open<O: SharedObjectType>(&self, name: &str) -> Result<O, Error> {
+        if !self.is_ours() {
+            return Err(Error::Forked);
+        }
+        let created = self.created();
+        let Some(at) = created.specs.iter().position(|spec| spec.name == name) else {
+            let names: Vec<&str> = created.specs.iter().map(|spec| spec.name.as_str()).collect();
+            let names =
+                if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
+            return Err(Error::Shared(format!("there is no shared object {}; {names}", QuotedName::of(name))));
+        };
+        let form = created.specs[at].form.clone();
+        drop(created);
+        let object = u16::try_from(at).unwrap_or(u16::MAX);
+        O::of_handle(Handle { manager: self.clone(), object, name: name.to_owned() }, &form).ok_or_else(|| {
+            let why = format!("it is {}, and was opened as {}", opened::kind_of(&form), opened::name_of::<O>());
+            ObjectError::new(name, ObjectErrorKind::Invalid(why)).into()
+        })
     }
 
     /// Returns the manager of a pool that was not given one.
@@ -367,6 +533,9 @@ impl Manager {
         let uncreated = |why| refuse(ObjectErrorKind::Uncreated(why));
         if let Some(why) = unfit_name(name) {
             return uncreated(why);
+        }
+        if self.is_connected() {
+            return uncreated("the objects of a server are those of its file: `open` one of them");
         }
         let mut created = self.created();
         if created.complete {

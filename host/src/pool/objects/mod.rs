@@ -1,6 +1,6 @@
 //! Shared objects: queues, pipes, values, arrays, locks and collections that the program and its tasks have in common.
 //!
-//! A [`Manager`] creates them (`manager.rs`), and hands out a handle for each, by which the program uses it. A task is
+//! A [`Manager`] creates them (`manager.rs`), or finds those of a server (`opened.rs`), and hands out a handle for each, by which the program uses it. A task is
 //! given objects by the settings of its pool or process (`share.rs`). The process that keeps them is started when one is
 //! first used; from then on no more can be created. Handles, pools and processes keep it alive together (`handle.rs`).
 
@@ -16,6 +16,7 @@ mod manager;
 mod message;
 mod namespace;
 mod number;
+mod opened;
 mod pipe;
 mod queue;
 mod rlock;
@@ -34,6 +35,7 @@ pub use manager::{Manager, ManagerBuilder};
 pub use message::Message;
 pub use namespace::Namespace;
 pub use number::{ArithmeticNumber, SharedNumber};
+pub use opened::SharedObjectType;
 pub use pipe::PipeEnd;
 pub use queue::{Queue, QueueIter};
 pub use rlock::{RLock, RLockGuard};

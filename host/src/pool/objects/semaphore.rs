@@ -112,6 +112,26 @@ impl SemaphoreGuard<'_> {
         self.abandoned.as_deref()
     }
 
+    /// Returns a number that is greater than every token of an earlier acquisition, by whomever: what these slots guard
+    /// elsewhere can refuse a holder with a lesser one, which was given up and does not know it yet. Asked for again, it may
+    /// have grown.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::size`](crate::Queue::size); kinds [`NotHeld`](crate::ObjectErrorKind::NotHeld) and
+    /// [`NotHolder`](crate::ObjectErrorKind::NotHolder) if it was released meanwhile.
+    ///
+    /// ```
+    /// # use wasmpool::Manager;
+    /// let gate = Manager::new().semaphore("gate", 1)?;
+    /// let first = gate.acquire()?.token()?;
+    /// assert!(gate.acquire()?.token()? > first);
+    /// # Ok::<(), wasmpool::Error>(())
+    /// ```
+    pub fn token(&self) -> Result<u64, Error> {
+        self.semaphore.handle.number(Operation::Token)
+    }
+
     /// Keeps the slot until somebody calls [`Semaphore::release`], in any process.
     ///
     /// ```

@@ -4,7 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::manager::Manager;
+#[cfg(feature = "hosts")]
+use super::manager::ServerOfManager;
+#[cfg(feature = "hosts")]
+use wasmpool_core::share::ObjectGrant;
 use wasmpool_core::share::{ObjectRights, SharedGrants};
+#[cfg(feature = "hosts")]
+use wasmpool_nats::access::BrokerAccess;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::ObjectsPlace;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::objects::program::FoundObjects;
 use wasmpool_run::error::Error;
 use wasmpool_run::shared::{ObjectError, ObjectErrorKind, SharedObjects};
 
@@ -83,6 +93,39 @@ impl Sharing {
         }
     }
 
+    /// Returns where hosts of this message system reach the objects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broker`] if they cannot.
+    #[cfg(feature = "hosts")]
+    pub fn place(&self, access: &BrokerAccess) -> Result<ObjectsPlace, Error> {
+        let Some(manager) = &self.manager else { return Ok(ObjectsPlace::Nowhere) };
+        let Some(server) = manager.server() else {
+            return Err(Error::Broker(format!(
+                "objects of this program are shared within one machine, and the pool runs at {access}: share those of a server \
+                 there (Manager::connect)"
+            )));
+        };
+        if server.access.url != access.url {
+            let ServerOfManager { name, access: other, .. } = server;
+            return Err(Error::Broker(format!(
+                "the objects of {name} are at {other}, and the pool runs at {access}, whose hosts do not reach them: connect both \
+                 to one message system"
+            )));
+        }
+        let grant_of = |grant: &ObjectGrant| match self.all {
+            true => Some(grant.clone()),
+            false => {
+                let (_, rights) = self.granted.iter().find(|(object, _)| *object == grant.object)?;
+                Some(ObjectGrant { rights: rights.and(grant.rights), ..grant.clone() })
+            }
+        };
+        let FoundObjects { life, objects } = &server.found;
+        let objects = objects.iter().filter_map(grant_of).collect();
+        Ok(ObjectsPlace::Server(server.name.clone(), FoundObjects { life: *life, objects }))
+    }
+
     /// Starts what the objects need, and returns them with what is granted of them. `name` is what the process is told
     /// that it is called. No object can be created from now on.
     pub fn start(&self, name: Option<&str>) -> Result<(Option<Arc<SharedObjects>>, SharedGrants), Error> {
@@ -92,6 +135,7 @@ impl Sharing {
             return Ok((None, grants));
         }
         let objects = manager.started()?.clone();
+        grants.remote = objects.is_elsewhere();
         let specs = (0..).zip(objects.specs());
         grants.objects = specs
             .filter_map(|(number, spec)| match self.all {

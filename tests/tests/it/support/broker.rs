@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -35,8 +35,9 @@ pub struct Broker {
     keys: RefCell<BTreeMap<String, UserKey>>,
 }
 
-/// Users that are no hosts: whoever starts runs, and one who may do everything.
+/// Users that are no hosts: whoever starts runs, whoever serves shared objects, and one who may do everything.
 const COORDINATOR: &str = "COORDINATOR";
+const OBJECTS: &str = "OBJECTS";
 const ADMINISTRATOR: &str = "ADMINISTRATOR";
 
 /// Returns the server's program. If it is not available, that is printed, and the test is left out; where no guest may be
@@ -72,7 +73,7 @@ impl Broker {
         for _ in 0..9 {
             let folder = TempDir::new().expect("a temporary directory");
             let port = free_port();
-            let keys = [COORDINATOR, ADMINISTRATOR].map(|name| (name.to_owned(), UserKey::new()));
+            let keys = [COORDINATOR, OBJECTS, ADMINISTRATOR].map(|name| (name.to_owned(), UserKey::new()));
             let mut broker = Broker {
                 child: Command::new("true").spawn().expect("a process"),
                 program: program.clone(),
@@ -85,8 +86,8 @@ impl Broker {
                 keys: RefCell::new(keys.into()),
             };
             let everything = format!("      {{ nkey: \"{}\" }}\n", broker.key(ADMINISTRATOR).public());
-            let [_, coordinator] = broker.printed("nobody");
-            broker.users.borrow_mut().extend([everything, coordinator]);
+            let [_, coordinator, objects] = broker.printed("nobody");
+            broker.users.borrow_mut().extend([everything, coordinator, objects]);
             let _ = broker.child.wait();
             broker.configure();
             broker.child = launch(&broker.program, &broker.folder);
@@ -98,13 +99,15 @@ impl Broker {
         panic!("the server does not start: {said}");
     }
 
-    /// Returns what is printed for a host and for whoever starts runs: each as a user of the configuration.
-    fn printed(&self, host: &str) -> [String; 2] {
+    /// Returns what is printed for a host, for whoever starts runs and for whoever serves shared objects: each as a user of the
+    /// configuration.
+    fn printed(&self, host: &str) -> [String; 3] {
         let text = wasmpool().args(["serve", "--print-permissions", host]).run().exits(0).text().to_owned();
         let coordinator = self.key(COORDINATOR).public();
         let text = text.replace("PUBLIC-KEY-OF-COORDINATOR", &coordinator);
+        let text = text.replace("PUBLIC-KEY-OF-OBJECTS", &self.key(OBJECTS).public());
         let users: Vec<String> = text.split("      { nkey: ").skip(1).map(user).collect();
-        users.try_into().expect("a host and a coordinator")
+        users.try_into().expect("a host, a coordinator and a server of objects")
     }
 
     /// Writes its configuration.
@@ -129,7 +132,7 @@ impl Broker {
         }
         let key = UserKey::new();
         self.keys.borrow_mut().insert(name.to_owned(), key.clone());
-        let [host, _] = self.printed(name);
+        let [host, ..] = self.printed(name);
         let host = host.replace(&format!("PUBLIC-KEY-OF-{name}"), &key.public());
         self.users.borrow_mut().push(host);
         self.configure();
@@ -229,6 +232,19 @@ impl Broker {
         assert!(self.is_there(), "the server does not start again");
     }
 
+    /// Returns `wasmpool share serve` of these objects, each a line of the table, in this directory.
+    pub fn objects(&self, place: &Path, name: &str, objects: &[&str]) -> Run {
+        let file = place.join(format!("{name}.toml"));
+        fs::write(&file, format!("[share]\n{}\n", objects.join("\n"))).expect("a file");
+        let run = wasmpool().args(["share", "serve", "--via", &self.url()]).arg(file);
+        run.env("WASMPOOL_NKEY", self.nkey(OBJECTS))
+    }
+
+    /// Starts such a server, and waits until it serves.
+    pub fn serve_objects(&self, place: &Path, name: &str, objects: &[&str]) -> Host {
+        serving(self.objects(place, name, objects))
+    }
+
     /// Returns `wasmpool serve` under this name.
     pub fn host(&self, name: &str) -> Run {
         self.host_with(name, 1)
@@ -272,9 +288,9 @@ impl Access {
     }
 }
 
-fn serving(run: Run) -> Host {
+pub fn serving(run: Run) -> Host {
     let host = run.start();
-    until("a host serves", || host.said().contains(" serves with ").then_some(()));
+    until("it serves", || host.said().contains(" serves ").then_some(()));
     host
 }
 

@@ -15,11 +15,25 @@ const MOST_REPLIES: usize = 4096;
 /// Time after which a host without participants is forgotten.
 const FORGOTTEN: Time = Time::from_secs(3600);
 
-/// The name of a near end: there is one on each host for each run.
+/// Maximum number of near ends of one host, which has one for each run that it serves.
+const MOST_SITES_OF_HOST: usize = 256;
+
+/// The name of a near end: there is one on each host for each run, and one in each program that takes part by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SiteName {
+    /// The host; of a program, the machine that it says it runs on.
     pub host: HostName,
+    /// The run; of a program, a random number of its own.
     pub run: RunId,
+    /// True for a program, whose name no host can have.
+    pub is_program: bool,
+}
+
+impl SiteName {
+    /// Returns the name of the near end that a host has for a run.
+    pub fn of_host(host: HostName, run: RunId) -> SiteName {
+        SiteName { host, run, is_program: false }
+    }
 }
 
 /// One life of a near end: a host that is started again has a greater number.
@@ -142,12 +156,13 @@ impl Far {
     /// Handles a packet of a host.
     pub fn receive(&mut self, host: &SiteName, packet: Packet, now: Time) {
         let life = packet.life;
+        let is_room = self.sites.contains_key(host) || self.makes_room_for(host);
         match self.sites.get(host) {
             Some(site) if site.life == life => {}
             // It is late: a host that is started again has a greater number, unless its clock was set back.
             Some(site) if life < site.life && now.saturating_sub(site.heard) < SILENCE => return,
             Some(_) => self.started_again(host, life),
-            None if self.sites.len() >= MOST_HOSTS => return,
+            None if !is_room => return,
             None => {
                 let site = Site {
                     life,
@@ -182,6 +197,21 @@ impl Far {
                 site.is_ignored = true;
             }
         }
+    }
+
+    /// Returns true if there is room for another near end of this host, after the one of it was forgotten that has been without
+    /// participants for longest, if need be.
+    fn makes_room_for(&mut self, host: &SiteName) -> bool {
+        let is_of_host = |name: &SiteName| name.host == host.host && name.is_program == host.is_program;
+        let of_host: Vec<_> = self.sites.iter().filter(|(name, _)| is_of_host(name)).collect();
+        if of_host.len() >= MOST_SITES_OF_HOST && !host.is_program {
+            let idle = of_host.into_iter().filter(|(_, site)| site.streams.is_empty() && !site.is_ignored);
+            let Some(idle) = idle.min_by_key(|(_, site)| site.heard).map(|(name, _)| name.clone()) else {
+                return false;
+            };
+            self.sites.remove(&idle);
+        }
+        self.sites.len() < MOST_HOSTS
     }
 
     fn of_participant(&mut self, id: &FarId, packet: Packet, now: Time) -> Result<(), Breach> {

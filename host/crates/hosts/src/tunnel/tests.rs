@@ -13,7 +13,7 @@ const PART: usize = 7;
 const LONGEST: usize = 500;
 
 fn host(name: &str) -> SiteName {
-    SiteName { host: HostName::new(name).unwrap(), run: RunId([3; 16]) }
+    SiteName::of_host(HostName::new(name).unwrap(), RunId([3; 16]))
 }
 
 /// Passes all packets on until none is left.
@@ -284,4 +284,26 @@ proptest! {
             let _ = (far.next_packet(now, PART), near.next_packet(now, PART), far.take(now), near.take(now, |_| true));
         }
     }
+}
+
+/// A host that invents runs takes nobody's place but its own.
+#[test]
+fn near_ends_of_one_host_leave_room_for_others() {
+    let mut far = Far::new(1, 1 << 20);
+    let of_run = |run: u16| {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&run.to_le_bytes());
+        SiteName::of_host(HostName::new("many").unwrap(), RunId(bytes))
+    };
+    for run in 0..5000 {
+        let mut near = Near::new(2, 1 << 20);
+        near.open(b"hello".to_vec(), Time::ZERO);
+        exchange(&mut near, &mut far, &of_run(run), Time::ZERO);
+    }
+    assert!(far.participants() <= 256, "{}", far.participants());
+    let mut near = Near::new(2, 1 << 20);
+    near.open(b"hello".to_vec(), Time::ZERO);
+    let before = far.participants();
+    exchange(&mut near, &mut far, &host("other"), Time::ZERO);
+    assert_eq!(far.participants(), before + 1);
 }

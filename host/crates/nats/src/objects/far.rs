@@ -222,7 +222,9 @@ impl Serving {
             let grant = self.granted.get(&number).ok_or("it asked for an object that was not granted to it")?;
             granted.push(ObjectGrant { rights: rights.and(grant.rights), ..grant.clone() });
         }
-        let role = if hello.is_program { ParticipantRole::Host } else { ParticipantRole::Remote };
+        // A host speaks for its workers alone.
+        let is_program = hello.is_program && id.site.name.is_program;
+        let role = if is_program { ParticipantRole::Host } else { ParticipantRole::Remote };
         let name = format!("{} on {}", ForeignText::of(&hello.name), id.site.name.host);
         let kept = granted.iter().any(|grant| !grant.spec.form.is_mapped());
         let part = match kept {

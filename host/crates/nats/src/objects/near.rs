@@ -399,7 +399,8 @@ impl Passing {
     }
 }
 
-fn lost(loss: Loss, whose: &str) -> String {
+/// Returns why objects are lost, in words.
+pub(crate) fn lost(loss: Loss, whose: &str) -> String {
     match loss {
         Loss::Silent => {
             format!(

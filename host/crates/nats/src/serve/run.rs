@@ -548,7 +548,7 @@ impl ServedRun {
             let (mailbox, _) = Mailbox::new()?;
             let (sender, name) = (mailbox.sender(), manifest.task_name.clone());
             let unwanted = UnwantedItems::default();
-            let objects = ObjectsWay::of(self.run, manifest, context);
+            let objects = ObjectsWay::of(self.run, manifest, context)?;
             let waits_for_others = objects.is_some();
             start(TaskWork {
                 settings: context.settings.clone(),

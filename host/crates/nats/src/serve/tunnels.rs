@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::run::HostContext;
 use crate::client::ClientEvent;
 use crate::objects::near::{self, NearInbox, NearInput, Route};
+use crate::objects::server_in_words;
 use wasmpool_core::share::SharedGrants;
-use wasmpool_hosts::names::RunId;
+use wasmpool_hosts::names::{HostName, RunId};
 use wasmpool_hosts::notes::Manifest;
 use wasmpool_hosts::subjects::{self, FromHost};
 use wasmpool_hosts::tunnel::far::SiteName;
@@ -58,17 +59,24 @@ pub struct ObjectsWay {
 
 impl ObjectsWay {
     /// Returns the way to the objects that a run grants, if it grants any.
-    pub(super) fn of(run: RunId, manifest: &Manifest, context: &HostContext) -> Option<ObjectsWay> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broker`] if they are at a server by whose name none can be.
+    pub(super) fn of(run: RunId, manifest: &Manifest, context: &HostContext) -> Result<Option<ObjectsWay>, Error> {
         let shared = &manifest.call.given.shared;
         if shared.objects.is_empty() {
-            return None;
+            return Ok(None);
         }
         let host = &context.settings.name;
         let (subject, whose) = match &manifest.objects {
             None => (FromHost::Objects.subject(run, host), "the coordinator of the run".to_owned()),
             Some(server) => {
-                let site = SiteName { host: host.clone(), run };
-                (subjects::server(server, &site), format!("the server {server}"))
+                let unnamed =
+                    |_| Error::Broker("no server of shared objects can have the name that the run gives".to_owned());
+                let server = HostName::new(server).map_err(unnamed)?;
+                let site = SiteName::of_host(host.clone(), run);
+                (subjects::server(&server, &site), server_in_words(&server))
             }
         };
         let route = Route {
@@ -79,7 +87,7 @@ impl ObjectsWay {
             whose,
         };
         let grants = SharedGrants { remote: true, ..shared.clone() };
-        Some(ObjectsWay { run, grants, route, tunnels: context.tunnels.clone() })
+        Ok(Some(ObjectsWay { run, grants, route, tunnels: context.tunnels.clone() }))
     }
 
     pub fn grants(&self) -> &SharedGrants {

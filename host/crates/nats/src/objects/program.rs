@@ -1,0 +1,194 @@
+//! How a program finds the objects of a server, and takes part in them by itself.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::near::{self, NearInbox, NearInput, Route};
+use super::server_in_words;
+use crate::access::BrokerAccess;
+use crate::client::{Client, ClientEvent};
+use crate::presence::own_presence;
+use crate::random;
+use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, SharedGrants, is_name};
+use wasmpool_core::text::ForeignText;
+use wasmpool_hosts::PROTOCOL;
+use wasmpool_hosts::names::{HostName, RunId};
+use wasmpool_hosts::notes::{self, ServerNote, ServerNoteHead};
+use wasmpool_hosts::subjects;
+use wasmpool_hosts::tunnel::far::SiteName;
+use wasmpool_run::error::Error;
+use wasmpool_run::shared::SharedObjects;
+
+/// Time in which a server answers, and time between two questions.
+const ANSWER: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(250);
+/// Time within which the message system has to be reached.
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// What is behind this program's inbox in the subject of an answer. No life is written so.
+const OBJECTS: &str = "objects";
+
+/// A connection by which a server of shared objects can be asked.
+struct Asking {
+    access: BrokerAccess,
+    server: HostName,
+    program: RunId,
+    life: u64,
+    client: Client,
+    events: Receiver<ClientEvent>,
+    /// Where packets go, once this program takes part.
+    inbox: Arc<OnceLock<NearInbox>>,
+    longest_part: usize,
+}
+
+/// The objects of a server.
+#[derive(Clone, Debug)]
+pub struct FoundObjects {
+    /// Which process the server is.
+    pub life: u64,
+    /// All its objects, with what can be granted of them.
+    pub objects: Vec<ObjectGrant>,
+}
+
+/// Returns the objects of a server.
+///
+/// # Errors
+///
+/// [`Error::Broker`] if there is no such server or it cannot be reached, and [`Error::BrokerLogin`] if the message system does
+/// not permit to ask it.
+pub fn ask(access: &BrokerAccess, server: &HostName) -> Result<FoundObjects, Error> {
+    Asking::start(access, server)?.ask()
+}
+
+/// Takes part in the objects of a server. Returns them, with what the server says of them.
+///
+/// # Errors
+///
+/// As [`ask`]; [`Error::System`] if there is no room for a thread.
+pub fn connect(access: &BrokerAccess, server: &HostName) -> Result<(SharedObjects, FoundObjects), Error> {
+    let mut asking = Asking::start(access, server)?;
+    let found = asking.ask()?;
+    let Asking { program, life, client, inbox, longest_part, .. } = asking;
+    let machine = HostName::of_text(&own_presence().machine);
+    let site = SiteName { host: machine, run: program, is_program: true };
+    let route = Route {
+        client: Arc::new(client),
+        subject: subjects::server(server, &site),
+        life,
+        longest_part,
+        whose: server_in_words(server),
+    };
+    let grants = SharedGrants { remote: true, objects: found.objects.clone(), ..SharedGrants::default() };
+    let (reached, packets) = near::connect(route, &grants, true)?;
+    // What comes before that is sent again.
+    let _ = inbox.set(packets);
+    Ok((reached, found))
+}
+
+impl Asking {
+    fn start(access: &BrokerAccess, server: &HostName) -> Result<Asking, Error> {
+        let (program, life) = (RunId(random::bytes()?), random::life()?);
+        let (sender, events) = mpsc::channel();
+        let inbox = Arc::new(OnceLock::<NearInbox>::new());
+        let site = SiteName { host: server.clone(), run: program, is_program: true };
+        let (near, answers) = (inbox.clone(), subjects::objects_answer(&site, life));
+        let client = Client::start(access.clone(), "wasmpool", move |event| match event {
+            ClientEvent::Message(message, waiting) if message.subject == answers => {
+                if let Some(near) = near.get() {
+                    near.tell(NearInput::Packet(message.payload, waiting));
+                }
+            }
+            event => {
+                if let (ClientEvent::Connected(info), Some(near)) = (&event, near.get()) {
+                    near.tell(NearInput::Connected(info.longest_part()));
+                }
+                // Once there was an answer, nobody listens any more.
+                let _ = sender.send(event);
+            }
+        })?;
+        client.subscribe(&format!("{}.*", subjects::program_inbox(program)));
+        Ok(Asking {
+            access: access.clone(),
+            server: server.clone(),
+            program,
+            life,
+            client,
+            events,
+            inbox,
+            longest_part: 1,
+        })
+    }
+
+    fn ask(&mut self) -> Result<FoundObjects, Error> {
+        let access = self.access.clone();
+        let (question, reply) =
+            (subjects::server_question(&self.server), format!("{}.{OBJECTS}", subjects::program_inbox(self.program)));
+        let (started, mut reached) = (Instant::now(), None::<Instant>);
+        loop {
+            match self.events.recv_timeout(AGAIN) {
+                Ok(ClientEvent::Connected(info)) => {
+                    self.longest_part = info.longest_part();
+                    reached.get_or_insert_with(Instant::now);
+                }
+                Ok(ClientEvent::Refused(why)) => return Err(why.into_error(&access)),
+                Ok(ClientEvent::Denied(why)) => {
+                    let why = ForeignText::of(&why);
+                    return Err(Error::BrokerLogin(format!(
+                        "{access} does not permit what reaching a server of shared objects needs: {why}"
+                    )));
+                }
+                Ok(ClientEvent::Disconnected(e)) if reached.is_none() && started.elapsed() >= FIRST_CONNECTION => {
+                    return Err(Error::Broker(format!("{access} cannot be reached: {e}")));
+                }
+                // Nobody hears the question yet.
+                Ok(ClientEvent::Message(message, _)) if message.subject == reply && message.status.is_some() => {
+                    std::thread::sleep(AGAIN);
+                }
+                Ok(ClientEvent::Message(message, _)) if message.subject == reply => {
+                    if let Some(found) = self.read(&message.payload)? {
+                        return Ok(found);
+                    }
+                    std::thread::sleep(AGAIN);
+                }
+                Ok(ClientEvent::Disconnected(_) | ClientEvent::Message(..)) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Bug("the connection to the message system ended".to_owned()));
+                }
+            }
+            if reached.is_some_and(|since| since.elapsed() >= ANSWER) {
+                let server = &self.server;
+                return Err(Error::Broker(format!(
+                    "no server of shared objects called {server} answers at {access}: start one of that name \
+                     with `wasmpool share serve`"
+                )));
+            }
+            if reached.is_some() {
+                self.client.publish(&question, Some(&reply), &[]);
+                self.client.flush();
+            }
+        }
+    }
+
+    /// Reads the answer of a server; `None` if it does not serve yet.
+    fn read(&self, answer: &[u8]) -> Result<Option<FoundObjects>, Error> {
+        let whose = server_in_words(&self.server);
+        let wrong = || Error::Broker(format!("{whose} answers what no server of this version does"));
+        let ServerNoteHead { protocol, version } = notes::read(answer).ok_or_else(wrong)?;
+        if protocol != PROTOCOL {
+            let version = ForeignText::of(&version);
+            let own = env!("CARGO_PKG_VERSION");
+            return Err(Error::Broker(format!(
+                "{whose} speaks protocol {protocol} of wasmpool {version}, and this is protocol {PROTOCOL} of wasmpool {own}"
+            )));
+        }
+        let ServerNote { serves, objects, life, .. } = notes::read(answer).ok_or_else(wrong)?;
+        let is_numbered = |(number, grant): (usize, &ObjectGrant)| usize::from(grant.object) == number;
+        let fit = objects.len() <= MOST_OBJECTS
+            && objects.iter().enumerate().all(is_numbered)
+            && objects.iter().all(|grant| is_name(&grant.spec.name));
+        match fit {
+            true => Ok(serves.then_some(FoundObjects { life, objects })),
+            false => Err(wrong()),
+        }
+    }
+}
