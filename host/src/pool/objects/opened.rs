@@ -9,7 +9,7 @@ use wasmpool_core::share::{NumberType, ObjectForm};
 use wasmpool_objects::operation::PipeEnd as End;
 
 /// A type of shared object that [`Manager::open`](crate::Manager::open) returns: each of them, and a pair of
-/// [`PipeEnd`](crate::PipeEnd) for a pipe.
+/// [`PipeEnd`] for a pipe.
 pub trait SharedObjectType: sealed::OfHandle {}
 
 impl<T: sealed::OfHandle> SharedObjectType for T {}
