@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 use wasmpool_run::tell;
 
-use super::apart::{self, InputLists, ReadFiles};
+use super::apart::{self, InputLists};
 use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
 use super::hints;
@@ -28,12 +28,14 @@ use super::spec::ManyItems;
 use super::spec::RunSpec;
 #[cfg(feature = "hosts")]
 use super::stream::via;
-use super::stream::{columns, config, format, formed, inputs, items, notice, output, tell_halted, workers};
+use super::stream::{columns, config, format, formed, inputs, items, notice, output, read_files, tell_halted, workers};
 use super::units::NamedTask;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, TaskCall};
 use wasmpool_core::text::ForeignText;
+#[cfg(feature = "hosts")]
+use wasmpool_nats::coordinator::CoordinatedRun;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
@@ -56,13 +58,14 @@ const SHARE_EVERY: Duration = Duration::from_millis(200);
 pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let options = &spec.items;
     let inputs = inputs(spec)?;
-    let read = ReadFiles::of(spec, tasks.iter().map(|task| task.file.as_path())).and_inputs(inputs.same_files());
-    apart::check(&read, spec)?;
+    apart::check(&read_files(spec, tasks.iter().map(|task| task.file.as_path()), &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let progress = RunProgress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
+    #[cfg(feature = "hosts")]
+    let via = via(spec, tasks.len())?;
     let output = output(spec, lists)?;
     written.set(output.same_files(), None);
     let target = output.results;
@@ -91,7 +94,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let room = Room::new(HostPlacement::Moves, Workers::of(budget, &spec.call()));
     notice(spec).bounded(&room);
     #[cfg(feature = "hosts")]
-    let here = spec.items.via.is_none();
+    let here = via.is_none();
     #[cfg(not(feature = "hosts"))]
     let here = true;
     let role = ChildRole::of_worker(*spec.sandbox, &grants);
@@ -164,6 +167,8 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         directories: &directories,
         shared: shared.as_ref().map(|shared| shared.objects.clone()),
         cache: &cache,
+        #[cfg(feature = "hosts")]
+        via,
         spares,
         fan: &fan,
         board: &board,
@@ -198,6 +203,9 @@ struct TaskRunner<'a> {
     directories: &'a [OwnedFd],
     shared: Option<Arc<SharedObjects>>,
     cache: &'a ArtifactCache,
+    /// Where each task runs, if it is over many machines.
+    #[cfg(feature = "hosts")]
+    via: Option<CoordinatedRun>,
     spares: SpareWorkers,
     fan: &'a InputSplitter,
     board: &'a TaskSet,
@@ -337,10 +345,10 @@ impl TaskRunner<'_> {
         sink: &mut TaskOutcomes<'_>,
         mailbox: &Mailbox,
     ) -> Result<RunEnd, Error> {
-        match via(self.spec, self.named.len())? {
+        match &self.via {
             Some(via) => {
                 let objects = self.shared.clone();
-                run_elsewhere(via, wasm, self.call, objects, config, sink, mailbox).map(|(end, _)| end)
+                run_elsewhere(via.clone(), wasm, self.call, objects, config, sink, mailbox).map(|(end, _)| end)
             }
             None => Ok(RunEnd::Terminated),
         }

@@ -70,10 +70,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let options = &spec.items;
     let call = spec.call();
     let inputs = inputs(spec)?;
-    let read = ReadFiles::of(spec, [task]).and_inputs(inputs.same_files());
-    #[cfg(feature = "hosts")]
-    let read = broker_files(options).into_iter().fold(read, |read, (file, what)| read.and_file(file, what));
-    apart::check(&read, spec)?;
+    apart::check(&read_files(spec, [task], &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
     let mut items = items(spec, inputs, &progress);
@@ -225,6 +222,14 @@ fn grant_of(asked: &ServedObject, there: &[ObjectGrant]) -> Result<ObjectGrant, 
         return refuse(format!("{asked}: nothing is left to be granted of it; at its server it is {object}"));
     }
     Ok(ObjectGrant { rights, ..found.clone() })
+}
+
+/// Returns all files that a run of these tasks reads.
+pub fn read_files<'a>(spec: &RunSpec, tasks: impl IntoIterator<Item = &'a Path>, inputs: &InputFiles) -> ReadFiles {
+    let read = ReadFiles::of(spec, tasks).and_inputs(inputs.same_files());
+    #[cfg(feature = "hosts")]
+    let read = broker_files(&spec.items).into_iter().fold(read, |read, (file, what)| read.and_file(file, what));
+    read
 }
 
 /// Returns the files that are read to reach the message system.

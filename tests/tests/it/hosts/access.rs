@@ -131,6 +131,8 @@ fn a_file_that_cannot_be_used_to_log_in_is_named_and_never_shown() {
     refused(at().arg("--tls-ca").arg(&seed), "no certificate");
     // What the run would write over.
     refused(at().arg("--nkey").arg(&seed).arg("-o").arg(&seed), "--nkey");
+    let several = || wasmpool().arg("map").arg("--task").arg(format!("a={}", square.path().display()));
+    refused(several().args(["--via", "nats://127.0.0.1:1"]).arg("--nkey").arg(&seed).arg("-o").arg(&seed), "--nkey");
     assert!(said.iter().all(|said| !said.contains(&key.seed()[..20])), "{said:?}");
     let both = at().args(["--nkey", "a", "--creds", "b"]).run().exits(2).stderr;
     assert!(both.contains("--nkey") && both.contains("--creds"), "{both}");
