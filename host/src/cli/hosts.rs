@@ -104,7 +104,7 @@ fn policy(path: &Path) -> Result<HostPolicy, Stop> {
     let FileLimits { timeout, memory, fuel, max_output } = policy.limits;
     let Grants { mut directories, peers, .. } = grants.grants();
     for directory in &mut directories {
-        directory.host = std::path::absolute(&directory.host).map_err(wasmpool_run::error::Error::from)?;
+        directory.host = std::path::absolute(&directory.host).map_err(Error::from)?;
         if directory.host.to_str().is_none() {
             let shown = ForeignText::of(&directory.host).to_string();
             return Err(Stop::from(format!("{}: no run can name {shown}, which is no UTF-8", ForeignText::of(path))));
@@ -115,8 +115,7 @@ fn policy(path: &Path) -> Result<HostPolicy, Stop> {
 
 /// Returns the machine's name with random digits, so that several hosts on a machine have names of their own.
 fn some_name() -> Result<HostName, Stop> {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let machine: String = machine.trim().chars().take(40).collect();
+    let machine: String = wasmpool_nats::machine_name().chars().take(40).collect();
     let digits = wasmpool_nats::random_number().map_err(Error::from)?;
     Ok(HostName::of_text(&format!("{machine}-{:08x}", digits as u32)))
 }

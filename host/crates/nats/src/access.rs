@@ -204,6 +204,16 @@ impl BrokerAccess {
         Some(file.read().map_or_else(|_| first.clone(), Arc::new))
     }
 
+    /// Returns the error of a program that cannot reach this server.
+    pub(crate) fn unreachable(&self, why: impl fmt::Display) -> Error {
+        Error::Broker(format!("{self} cannot be reached: {why}"))
+    }
+
+    /// Returns in words that this server does not permit what `what` needs; `why` is what it says.
+    pub(crate) fn denial(&self, what: impl fmt::Display, why: &str) -> String {
+        format!("{self} does not permit what {what} needs: {}", ForeignText::of(why))
+    }
+
     /// Returns the settings of TLS.
     pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>, AccessError> {
         if let Some(config) = self.tls.get() {

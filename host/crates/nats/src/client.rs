@@ -35,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pauses between tries to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Time within which the server has to be reached by a program that has not reached it before.
+pub const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// Time without anything from the server after which the silence of others means nothing.
+pub const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Number of bytes that are gathered before they are written.
 const GATHERED: usize = 64 << 10;
 /// Number of bytes of messages that may wait to be handled, and what each counts beside its payload.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, ConnectionRefused, Message};
+use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, Message};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::objects::far::{self, FarInput, ServedObjects};
@@ -55,12 +55,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const BEAT: Duration = Duration::from_secs(2);
 /// Time after which a request to the broker is made again.
 const REQUEST: Duration = Duration::from_secs(2);
-/// Time within which the broker has to be reached at the start, and from which on the user is told that something is
-/// waited for.
-const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// Time from which on the user is told that something is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(5);
-/// Time without anything from the broker after which the silence of hosts means nothing.
-const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Time that the broker has for the last request.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
@@ -69,7 +65,7 @@ const FIRST_SLOTS: usize = 16;
 const STREAM_DIFFERS: u32 = 10058;
 
 /// A run over many machines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CoordinatedRun {
     pub access: BrokerAccess,
     /// Maximum number of chunks that are with hosts at a time.
@@ -635,7 +631,7 @@ impl CoordinatorThread {
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
                 if self.now() >= FIRST_CONNECTION {
-                    self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot be reached: {e}", self.access))));
+                    self.tell(RemoteEvent::Failed(self.access.unreachable(e)));
                 }
             }
             ClientEvent::Disconnected(_) => self.broker = BrokerState::Away,
@@ -653,7 +649,7 @@ impl CoordinatorThread {
 
     /// Handles that the server does not permit something.
     fn denied(&mut self, why: &str) {
-        let said = format!("{} does not permit what a run needs: {}", self.access, ForeignText::of(why));
+        let said = self.access.denial("a run", why);
         match self.created {
             None => self.tell(RemoteEvent::Failed(Error::BrokerLogin(said))),
             Some(_) if std::mem::replace(&mut self.told_denied, true) => {}

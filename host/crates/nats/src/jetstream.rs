@@ -10,11 +10,12 @@ use wasmpool_hosts::names::RunId;
 use wasmpool_hosts::slots::KEPT;
 use wasmpool_hosts::subjects::{self, CONSUMER};
 
-/// Time after which the broker delivers a chunk again of its own accord, in nanoseconds: never, for a run. The
-/// coordinator knows sooner and better that it is needed.
-const ACK_WAIT: u64 = 7 * 24 * 3600 * 1_000_000_000;
+/// Time after which the broker delivers a chunk again of its own accord: never, for a run. The coordinator knows sooner
+/// and better that it is needed.
+const ACK_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Number of pulls that wait at a time, of all hosts.
 const MOST_PULLS: u32 = 100_000;
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -65,7 +66,7 @@ pub fn create_consumer(run: RunId) -> (String, Vec<u8>) {
             "name": CONSUMER,
             "durable_name": CONSUMER,
             "ack_policy": "explicit",
-            "ack_wait": ACK_WAIT,
+            "ack_wait": nanoseconds(ACK_WAIT),
             "deliver_policy": "all",
             "max_deliver": -1,
             "max_ack_pending": -1,

@@ -15,6 +15,8 @@ mod random;
 pub mod serve;
 pub mod url;
 
+pub use presence::machine_name;
+
 /// Returns a random number of the system.
 ///
 /// # Errors

@@ -4,6 +4,10 @@ use wasmpool_hosts::notes::Presence;
 
 /// Returns where this process is.
 pub fn own_presence() -> Presence {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Presence { process: std::process::id(), machine: machine.trim().to_owned() }
+    Presence { process: std::process::id(), machine: machine_name() }
+}
+
+/// Returns the name of this machine.
+pub fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }

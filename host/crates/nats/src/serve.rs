@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message};
+use crate::client::{Client, ClientEvent, FIRST_CONNECTION, Message};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -33,8 +33,6 @@ const BEAT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(250);
 /// Time that a host has to finish what it holds once it was told to end.
 const LAST_WORK: Duration = Duration::from_secs(30);
-/// Time within which the broker has to be reached at the start.
-const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// Maximum number of runs that a host serves at a time, and that it knows of: of one that was only announced it keeps a name.
 const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
@@ -231,7 +229,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Disconnected(e) if !self.connected && self.started.elapsed() >= FIRST_CONNECTION => {
-                Err(Error::Broker(format!("{access} cannot be reached: {e}")))
+                Err(access.unreachable(e))
             }
             ClientEvent::Refused(why) if !self.connected => Err(why.into_error(access)),
             ClientEvent::Refused(why) => {
@@ -245,10 +243,7 @@ impl Serving {
             ClientEvent::Denied(why) => {
                 // Without permissions under its own name a host can do nothing.
                 let name = &self.context.settings.name;
-                Err(Error::BrokerLogin(format!(
-                    "{access} does not permit what a host of the name {name} needs: {}",
-                    ForeignText::of(&why)
-                )))
+                Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), &why)))
             }
             ClientEvent::Message(message, _held) => {
                 self.receive(&message, tell);
@@ -420,16 +415,13 @@ pub fn hosts(access: &BrokerAccess, time: Duration) -> Result<BTreeMap<HostName,
             Ok(ClientEvent::Disconnected(e)) => why = e.to_string(),
             Ok(ClientEvent::Refused(refused)) => return Err(refused.into_error(access)),
             Ok(ClientEvent::Denied(said)) => {
-                return Err(Error::BrokerLogin(format!(
-                    "{access} does not permit what the list of hosts needs: {}",
-                    ForeignText::of(&said)
-                )));
+                return Err(Error::BrokerLogin(access.denial("the list of hosts", &said)));
             }
             Err(_) => break,
         }
     }
     match reached {
         true => Ok(found),
-        false => Err(Error::Broker(format!("{access} cannot be reached: {why}"))),
+        false => Err(access.unreachable(why)),
     }
 }

@@ -13,8 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::hello::Hello;
 use super::inbox::{Inbox, Inputs, inbox};
-use super::{BROKER_SILENCE, LOOK, longest_frame};
-use crate::client::{Client, Waiting};
+use super::{LOOK, longest_frame};
+use crate::client::{BROKER_SILENCE, Client, Waiting};
 use crate::random;
 use wasmpool_core::share::{ObjectGrant, ObjectRights, SharedGrants};
 use wasmpool_core::text::ForeignText;

@@ -17,8 +17,6 @@ use std::time::Duration;
 use wasmpool_core::share::ObjectGrant;
 use wasmpool_hosts::names::HostName;
 
-/// Time without anything from the broker after which the silence of others means nothing.
-const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Time between two looks at whether the broker is there.
 const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of an answer beside the longest request that could have brought what it tells.

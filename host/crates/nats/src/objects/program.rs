@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::near::{self, NearInbox, NearInput, Route};
 use super::server_in_words;
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent};
-use crate::presence::own_presence;
+use crate::client::{Client, ClientEvent, FIRST_CONNECTION};
+use crate::presence::machine_name;
 use crate::random;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, SharedGrants, is_name};
 use wasmpool_core::text::ForeignText;
@@ -23,8 +23,6 @@ use wasmpool_run::shared::SharedObjects;
 /// Time in which a server answers, and time between two questions.
 const ANSWER: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(250);
-/// Time within which the message system has to be reached.
-const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// What is behind this program's inbox in the subject of an answer. No life is written so.
 const OBJECTS: &str = "objects";
 
@@ -69,7 +67,7 @@ pub fn connect(access: &BrokerAccess, server: &HostName) -> Result<(SharedObject
     let mut asking = Asking::start(access, server)?;
     let found = asking.ask()?;
     let Asking { program, life, client, inbox, longest_part, .. } = asking;
-    let machine = HostName::of_text(&own_presence().machine);
+    let machine = HostName::of_text(&machine_name());
     let site = SiteName { host: machine, run: program, is_program: true };
     let route = Route {
         client: Arc::new(client),
@@ -132,13 +130,10 @@ impl Asking {
                 }
                 Ok(ClientEvent::Refused(why)) => return Err(why.into_error(&access)),
                 Ok(ClientEvent::Denied(why)) => {
-                    let why = ForeignText::of(&why);
-                    return Err(Error::BrokerLogin(format!(
-                        "{access} does not permit what reaching a server of shared objects needs: {why}"
-                    )));
+                    return Err(Error::BrokerLogin(access.denial("reaching a server of shared objects", &why)));
                 }
                 Ok(ClientEvent::Disconnected(e)) if reached.is_none() && started.elapsed() >= FIRST_CONNECTION => {
-                    return Err(Error::Broker(format!("{access} cannot be reached: {e}")));
+                    return Err(access.unreachable(e));
                 }
                 // Nobody hears the question yet.
                 Ok(ClientEvent::Message(message, _)) if message.subject == reply && message.status.is_some() => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::far::{self, FarInput, ServedObjects};
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message};
+use crate::client::{Client, ClientEvent, FIRST_CONNECTION, Message};
 use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::SharedGrants;
@@ -22,8 +22,6 @@ use wasmpool_run::shared::{SharedEvent, SharedObjects};
 /// Time in which another server of the same name would answer, and time between two questions for one.
 const ANSWER: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(250);
-/// Time within which the message system has to be reached at the start.
-const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// What is behind this server's inbox in the subject of an answer.
 const OTHER: &str = "other";
 
@@ -164,7 +162,7 @@ impl Serving {
             }
             let alone =
                 self.asks.is_some_and(|since| since.elapsed() >= ANSWER) && self.client.heard_within(ANSWER * 3);
-            if let (true, Some(far)) = (alone, far.take_if(|_| alone)) {
+            if let Some(far) = far.take_if(|_| alone) {
                 self.note.serves = true;
                 subjects::server_of_all(&self.name).iter().for_each(|subject| self.client.subscribe(subject));
                 served = Some(ServedObjects::start(far, self.client.clone(), objects.clone(), grants)?);
@@ -197,7 +195,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Disconnected(e) if !self.reached && self.started.elapsed() >= FIRST_CONNECTION => {
-                Err(Error::Broker(format!("{access} cannot be reached: {e}")))
+                Err(access.unreachable(e))
             }
             ClientEvent::Disconnected(_) => {
                 // What was asked is not answered.
@@ -210,8 +208,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Denied(why) => {
-                let said =
-                    format!("{access} does not permit what serving shared objects needs: {}", ForeignText::of(&why));
+                let said = access.denial("serving shared objects", &why);
                 if self.note.serves {
                     tell(&said);
                     return Ok(());

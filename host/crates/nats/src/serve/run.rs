@@ -164,6 +164,13 @@ enum ChunkState {
     Sent { outcomes: Bytes, part: u32, at: Instant },
 }
 
+impl ChunkState {
+    /// Returns true if workers have items of the chunk.
+    fn is_with_workers(&self) -> bool {
+        matches!(self, ChunkState::Runs { .. } | ChunkState::Unwanted { .. })
+    }
+}
+
 /// A run that a host serves, or would.
 pub(super) struct ServedRun {
     run: RunId,
@@ -462,9 +469,8 @@ impl ServedRun {
         let Progress::Running { supervisor, workers, .. } = &self.progress else {
             return;
         };
-        let with_workers =
-            |held: &&HeldChunk| matches!(held.state, ChunkState::Runs { .. } | ChunkState::Unwanted { .. });
-        let mut runs: Vec<_> = self.held.values().filter(with_workers).map(|held| held.head.name.items()).collect();
+        let with_workers = self.held.values().filter(|held| held.state.is_with_workers());
+        let mut runs: Vec<_> = with_workers.map(|held| held.head.name.items()).collect();
         for held in self.held.values_mut() {
             if runs.len() >= workers + ahead {
                 return;
@@ -659,8 +665,7 @@ impl ServedRun {
         }
         let count = u32::try_from(group.items.end - start).unwrap_or(u32::MAX);
         let holds = |(_, held): &(&CopyNumber, &mut HeldChunk)| {
-            let with_workers = matches!(held.state, ChunkState::Runs { .. } | ChunkState::Unwanted { .. });
-            with_workers && held.head.name.items().contains(&start)
+            held.state.is_with_workers() && held.head.name.items().contains(&start)
         };
         let Some((&copy, held)) = self.held.iter_mut().find(holds) else {
             return;
