@@ -257,15 +257,18 @@ impl Shared {
 
     fn read_for_ever(&self, tell: &mut dyn FnMut(ClientEvent)) {
         let mut pause = FIRST_PAUSE;
+        let mut logins_refused = 0;
         while !self.ended.load(Ordering::SeqCst) {
             let ended = self.connect().and_then(|(incoming, info)| {
-                pause = FIRST_PAUSE;
+                (pause, logins_refused) = (FIRST_PAUSE, 0);
                 tell(ClientEvent::Connected(info));
                 self.read(incoming, tell)
             });
             self.half().close();
             match ended {
                 Err(ConnectionEnd::Io(e)) => tell(ClientEvent::Disconnected(e)),
+                // A server that is reading its configuration again refuses whoever logs in at that moment.
+                Err(ConnectionEnd::Refused(ConnectionRefused::Login(_))) if logins_refused == 0 => logins_refused += 1,
                 Err(ConnectionEnd::Refused(why)) => tell(ClientEvent::Refused(why)),
                 Ok(()) => return,
             }
@@ -437,3 +440,6 @@ impl From<tls::HandshakeError> for ConnectionEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

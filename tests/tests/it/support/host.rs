@@ -104,7 +104,7 @@ impl Host {
         kill(Pid::from_raw(self.pid()), signal).expect("the program runs");
     }
 
-    /// Returns what it has written to standard error so far.
+    /// Returns what it has written to standard error so far, and all of it once it was waited for.
     pub fn said(&self) -> String {
         let bytes = self.stderr.lock().expect("no panic under this lock");
         String::from_utf8_lossy(&bytes).into_owned()
@@ -134,9 +134,15 @@ impl Host {
         self.stdin = None;
     }
 
-    /// Waits for its end. It must not be blocked on standard output.
+    /// Waits for its end, and for all it has written to standard error. It must not be blocked on standard output.
+    ///
+    /// The end of standard error is the end of every process that holds it, so one that outlived the program is waited for too,
+    /// until the guard kills it.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("the program is our child");
+        if let Some(reader) = self.stderr_reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
         self.fail_if_hung();
         status
     }
@@ -150,10 +156,6 @@ impl Host {
     /// Waits for its end and returns everything it wrote to standard error.
     pub fn stderr(&mut self) -> String {
         self.wait();
-        if let Some(reader) = self.stderr_reader.take() {
-            reader.join().expect("the reader does not panic");
-        }
-        self.fail_if_hung();
         self.said()
     }
 

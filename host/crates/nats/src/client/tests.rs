@@ -1,0 +1,45 @@
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::sync::mpsc;
+
+use super::*;
+use crate::url::BrokerUrl;
+
+const INFO: &str = "INFO {\"server_id\":\"a\",\"version\":\"2.11.0\",\"max_payload\":1048576,\"headers\":true}\r\n";
+
+/// Starts a server that answers each login with the next of these lines, and returns what a client tells.
+fn told(answers: &'static [&'static str]) -> mpsc::Receiver<ClientEvent> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("nats://{}", listener.local_addr().expect("it listens"));
+    let access = BrokerAccess::new(BrokerUrl::parse(&url).expect("a URL"), None, None).expect("no file to read");
+    let (sender, events) = mpsc::channel();
+    thread::spawn(move || {
+        let client = Client::start(access, "test", move |event| drop(sender.send(event))).expect("a thread");
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a client");
+            stream.write_all(INFO.as_bytes()).expect("it reads");
+            let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+            while lines.next().expect("it says something").expect("text") != "PING" {}
+            stream.write_all(answer.as_bytes()).expect("it reads");
+        }
+        drop(client);
+    });
+    events
+}
+
+#[test]
+fn a_login_that_is_refused_once_is_tried_again_before_it_is_told() {
+    let events = told(&["-ERR 'Authorization Violation'\r\n", "PONG\r\n"]);
+    let first = events.recv().expect("something is told");
+    assert!(matches!(first, ClientEvent::Connected(_)), "{first:?}");
+}
+
+#[test]
+fn a_login_that_is_refused_twice_is_told() {
+    let events = told(&["-ERR 'Authorization Violation'\r\n"; 2]);
+    let first = events.recv().expect("something is told");
+    assert!(
+        matches!(&first, ClientEvent::Refused(ConnectionRefused::Login(why)) if why.contains("Violation")),
+        "{first:?}"
+    );
+}
