@@ -136,3 +136,14 @@ fn looking_into_a_resource_counts() {
     let task = lending("(call $inside (local.get $n))", "(drop (call $rep (local.get $r)))");
     assert_eq!(ends(&task, 20_000, &[], "100\n1000\n100\n"), ["ok", "fuel", "ok"]);
 }
+
+#[test]
+fn a_function_with_no_room_for_what_fuel_adds_is_no_worse_for_it() {
+    // A function may have 50,000 local variables. The check before the operation would be done with some more.
+    let locals = "i32 ".repeat(49_999);
+    let text = format!(
+        r#"(module (memory 1) (func (export "f") (param i32) (result i32) (local {locals})
+          (memory.fill (i32.const 0) (i32.const 1) (i32.const 9)) (i32.load8_u (local.get 0))))"#
+    );
+    assert_eq!(ends(&text, 100_000, &[], "3\n"), ["ok"]);
+}

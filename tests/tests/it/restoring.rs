@@ -235,8 +235,8 @@ fn command_returns(task: &Task, wanted: &str) -> String {
 }
 
 /// A command of preview 1 that prints its argument and a count that it keeps in its memory, a table's length and a global.
-fn counting(end: &str) -> Task {
-    wat(format!(
+fn counting(end: &str) -> String {
+    format!(
         r#"(module
           (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
@@ -256,15 +256,48 @@ fn counting(end: &str) -> Task {
             (i32.store (i32.const 4) (i32.sub (i32.add (local.get $at) (i32.const 2)) (i32.load (i32.const 1028))))
             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
             {end}))"#
-    ))
+    )
 }
 
 #[test]
 fn a_command_is_restored_wherever_a_core_module_ended() {
-    for end in ["", "(call $exit (i32.const 0))"] {
-        let stderr = command_returns(&counting(end), "{}11");
-        assert!(restored(&stderr) > 200, "{end}: {stderr}");
+    const EXIT: &str = "(call $exit (i32.const 0))";
+    // The end of a program in a function that does not return, behind which only a trap can come.
+    let within = counting(EXIT)
+        .replace("(func (export \"_start\")", "(func (export \"_start\") (call $body) unreachable) (func $body");
+    for text in [counting(""), counting(EXIT), within] {
+        let stderr = command_returns(&wat(&text), "{}11");
+        assert!(restored(&stderr) > 200, "{text}: {stderr}");
     }
+}
+
+#[test]
+fn what_a_component_was_told_while_it_was_made_is_told_to_no_other_item() {
+    // Its start function keeps the length of the last argument, and an item checks that it is its own.
+    let task = wat(r#"(component
+          (import "wasi:cli/environment@0.2.0" (instance $env (export "get-arguments" (func (result (list string))))))
+          (core module $memory (memory (export "memory") 1) (global $next (mut i32) (i32.const 1024))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
+              (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+              (global.set $next (i32.add (local.get $at) (local.get 3)))
+              (local.get $at)))
+          (core instance $memory (instantiate $memory))
+          (alias core export $memory "memory" (core memory $m))
+          (core func $told (canon lower (func $env "get-arguments") (memory $m) (realloc (core func $memory "realloc"))))
+          (core module $main (import "m" "memory" (memory 1)) (import "e" "told" (func $told (param i32)))
+            (func $length (param $list i32) (result i32)
+              (i32.load (i32.add (i32.load (local.get $list)) (i32.const 12))))
+            (func $start (call $told (i32.const 16)))
+            (start $start)
+            (func (export "run") (result i32)
+              (call $told (i32.const 32))
+              (i32.ne (call $length (i32.const 16)) (call $length (i32.const 32)))))
+          (core instance $main (instantiate $main
+            (with "m" (instance $memory)) (with "e" (instance (export "told" (func $told))))))
+          (func $run (result (result)) (canon lift (core func $main "run")))
+          (instance $exported (export "run" (func $run)))
+          (export "wasi:cli/run@0.2.0" (instance $exported)))"#);
+    command_returns(&task, "");
 }
 
 #[test]

@@ -204,6 +204,10 @@ pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str, given: &G
                 let state: &StoreState = store.data();
                 state.meter.call()?;
                 charges::told(state)?;
+                // An item may be among them, so an instance that has asked while it was made is like no other.
+                if !state.arguments().is_empty() {
+                    state.use_host();
+                }
                 Ok((state.arguments().to_vec(),))
             })?;
             // The names of this function in 0.2 and in 0.3.

@@ -632,10 +632,11 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     }
     let pre = linker.instantiate_pre(&module)?;
     let exports = exports::of_module(&module);
-    let restore = |name: &str| if is_restored(call) { RestoreWay::of_core(&meta.renewal, Some(name)) } else { None };
+    let restore = |name| if is_restored(call) { RestoreWay::of_core(&meta.renewal, name) } else { None };
     if call.command.is_some() {
         let function = exports::command(&exports)?.name.clone();
-        let restore = restore(&function);
+        // A command may exit wherever it is, so nothing is known of what its functions change before they return.
+        let restore = restore(None);
         let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
         return Ok(LinkedTask::command(engine, pre, restore));
     }
@@ -654,7 +655,7 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
     let manner = manner(export, call, &returns);
     let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
     let function = export.name.clone();
-    let restore = restore(&function);
+    let restore = restore(Some(&*function));
     Ok(LinkedTask {
         engine,
         pre: InstanceMaker::Core { pre, function, shapes, results, reactor },

@@ -127,13 +127,14 @@ impl ScanArgument {
 }
 
 /// Returns the number of page faults of this thread. As long as it stays the same, the thread has written to no page that
-/// was not its process's own already. `None` if the kernel does not say.
+/// was not its process's own already. `None` if the kernel does not say: no thread gets here without a fault, so none is no answer.
 pub fn faults() -> Option<u64> {
     // SAFETY: all zeros are valid usage data.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: writes to the variable.
     let failed = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) } != 0;
-    (!failed).then(|| (usage.ru_minflt as u64).wrapping_add(usage.ru_majflt as u64))
+    let faults = (usage.ru_minflt as u64).wrapping_add(usage.ru_majflt as u64);
+    (!failed && faults > 0).then_some(faults)
 }
 
 /// Forbids the kernel to join pages of this memory to larger ones, which it does without a fault of this thread.

@@ -222,6 +222,8 @@ fn is_valid(wasm: &[u8]) -> bool {
 /// Compiles the task with the first profile that can.
 fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, ArtifactMeta), CompileError> {
     let checked = (profile.fuel && is_valid(wasm)).then(|| bounds::check_first(wasm)).flatten();
+    // A function that has as many local variables as it may has no room for those of the checks.
+    let checked = checked.filter(|checked| is_valid(checked));
     let uncounted = checked.as_deref().unwrap_or(wasm);
     let counted = if profile.fuel { copies::count(uncounted) } else { Ok(None) };
     let wasm = counted.as_ref().ok().and_then(Option::as_deref).unwrap_or(uncounted);
@@ -273,10 +275,11 @@ fn compile_restorable(
     let why = match restorable {
         _ if profile.collects() => NotRestorable::Features,
         Ok(task) => {
-            if let Ok(done) = compile_as(&task.wasm, profile, task.renewal()) {
-                return Ok(done);
+            // What is added may also be more than the compiler can take, which it panics at.
+            match panic::catch_unwind(|| compile_as(&task.wasm, profile, task.renewal())) {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(_)) | Err(_) => NotRestorable::Invalid,
             }
-            NotRestorable::Invalid
         }
         Err(why) => why.clone(),
     };

@@ -31,6 +31,14 @@ pub struct RestorableTask {
     pub keeping: BTreeSet<String>,
 }
 
+/// Maximum number of mutable global variables in all modules of a task. A module of CPython has 500, and compiling the functions
+/// that save, restore and compare them takes time by the square of their number: a second where there are 5000.
+const MOST_GLOBALS: u32 = 2000;
+/// Maximum number of core instances in an instance of the task with what is added. A worker's pool has room for as many.
+const MOST_INSTANCES: u32 = crate::engine::CORE_INSTANCES;
+/// Maximum number of components in it that have functions of their own. Each gets functions that all those around it pass on.
+const MOST_CALLERS: u32 = 200;
+
 /// Maximum bytes of the names of functions that change no global variable. The host reads them with the artifact.
 const MOST_NAMES: usize = 16 << 10;
 
@@ -61,7 +69,7 @@ pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
             let module = module::restorable(wasm, module::Lists::No)?;
             Ok(RestorableTask {
                 memories: module.memories.len() as u32,
-                globals: u32::from(module.globals),
+                globals: u32::from(module.globals > 0),
                 words: Some(vec![module.words]).filter(|_| module.words > 0).into_iter().collect(),
                 wasm: module.wasm,
                 keeping: module.keeping,
@@ -97,6 +105,8 @@ pub enum NotRestorable {
     Start,
     #[error("it needs more than the plain engine, which is the only one that restores")]
     Features,
+    #[error("it has too many global variables, or too many instances within")]
+    TooLarge,
     #[error("it cannot be read")]
     Unread,
     /// The task as it is can be compiled.

@@ -14,12 +14,12 @@ use super::super::sections::{COMPONENT, CORE_MODULE, sections};
 use super::additions::Additions;
 use super::handles::HandleClearing;
 use super::module::{self, Lists, RestorableModule};
-use super::{MemoryMisfit, NotRestorable, RestorableTask};
+use super::{MOST_CALLERS, MOST_GLOBALS, MOST_INSTANCES, MemoryMisfit, NotRestorable, RestorableTask};
 use crate::added;
 
 /// Returns the component with what restoring its instances takes.
 pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
-    let (wasm, Functions { memories, globals, words, keeping, .. }) = with_functions(wasm)?;
+    let (wasm, Functions { memories, globals, words, keeping, .. }) = with_functions(wasm, &mut 0)?;
     Ok(RestorableTask { wasm, memories, globals, words, keeping })
 }
 
@@ -38,23 +38,30 @@ pub struct Functions {
     keeping: BTreeSet<String>,
     /// Number of components that have functions of their own which can be called, or that call others.
     callers: u32,
+    /// Number of instances of core modules.
+    instances: u32,
     /// True if a handle may be passed to one of them.
     takes_handles: bool,
 }
 
-/// Returns a component with the functions that restore its instances.
-fn with_functions(wasm: &[u8]) -> Result<(Vec<u8>, Functions), NotRestorable> {
+/// Returns a component with the functions that restore its instances. Adds the number of global variables of its modules to
+/// `variables`.
+fn with_functions(wasm: &[u8], variables: &mut u32) -> Result<(Vec<u8>, Functions), NotRestorable> {
     let mut level = ComponentIndices::default();
     let mut out = Component::new();
     for (id, data) in sections(wasm).ok_or(NotRestorable::Unread)? {
         match id {
             CORE_MODULE => {
                 let module = module::restorable(data, Lists::Yes)?;
+                *variables = variables.saturating_add(module.globals);
+                if *variables > MOST_GLOBALS {
+                    return Err(NotRestorable::TooLarge);
+                }
                 out.section(&RawSection { id, data: &module.wasm });
                 level.modules.push(module);
             }
             COMPONENT => {
-                let (within, functions) = with_functions(data)?;
+                let (within, functions) = with_functions(data, variables)?;
                 // Toolchains add components that only give other names to what they are given.
                 let has_some = functions.callers > 0;
                 out.section(&RawSection { id, data: if has_some { &within } else { data } });
@@ -69,6 +76,9 @@ fn with_functions(wasm: &[u8]) -> Result<(Vec<u8>, Functions), NotRestorable> {
     let functions = level.finish(&mut out)?;
     Ok((out.finish(), functions))
 }
+
+/// Maximum number of core instances that are added to a component.
+const MOST_ADDED: u32 = 3;
 
 const CORE_INSTANCES: u8 = 2;
 const INSTANCES: u8 = 5;
@@ -296,7 +306,7 @@ impl ComponentIndices {
 
     /// Returns the core instances that have global variables.
     pub fn with_globals(&self) -> impl Iterator<Item = u32> {
-        let has_globals = |module: &u32| self.module(*module).is_some_and(|module| module.globals);
+        let has_globals = |module: &u32| self.module(*module).is_some_and(|module| module.globals > 0);
         self.instantiated.iter().filter(move |(_, module)| has_globals(module)).map(|(instance, _)| *instance)
     }
 
@@ -331,16 +341,21 @@ impl ComponentIndices {
         }
         let mut callers = u32::from(self.lifts || self.lowers || !self.instantiated.is_empty());
         let mut takes_handles = self.takes_handles;
+        let mut instances = self.instantiated.len() as u32 + MOST_ADDED * callers;
         for (_, within) in self.within() {
             callers = callers.saturating_add(within.callers);
+            instances = instances.saturating_add(within.instances);
             takes_handles |= within.takes_handles;
+        }
+        if callers > MOST_CALLERS || instances > MOST_INSTANCES {
+            return Err(NotRestorable::TooLarge);
         }
         // What is lent to a function has places among its handles that the host knows nothing of.
         if callers > 1 && takes_handles {
             return Err(NotRestorable::PassesHandles);
         }
         let keeping = std::mem::take(&mut self.keeping);
-        let mut functions = Functions { callers, takes_handles, keeping, ..Functions::default() };
+        let mut functions = Functions { callers, instances, takes_handles, keeping, ..Functions::default() };
         if callers > 0 {
             let clears = self.lowers.then(|| Additions::clear(&mut self, out));
             Additions::add(&self, clears, &mut functions, out);

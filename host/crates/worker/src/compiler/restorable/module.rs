@@ -11,7 +11,7 @@ use wasmparser::{ExternalKind, GlobalType as ParsedGlobal, MemoryType, Operator,
 
 use super::super::sections::{AddedEntries, sections};
 use super::keeping::GlobalChanges;
-use super::{MemoryMisfit, NotRestorable};
+use super::{MOST_GLOBALS, MemoryMisfit, NotRestorable};
 use crate::added;
 
 /// A core module with what restoring its instances takes.
@@ -19,8 +19,8 @@ pub struct RestorableModule {
     pub wasm: Vec<u8>,
     /// The memories that it defines, by their indices.
     pub memories: Vec<u32>,
-    /// True if there are global variables to restore.
-    pub globals: bool,
+    /// Number of global variables to restore.
+    pub globals: u32,
     /// Number of words by which its global variables and tables are compared.
     pub words: u32,
     /// True if it has a memory without a page, which is left as it is.
@@ -50,6 +50,9 @@ pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRest
     let has_empty = found.memories.len() < all;
     let mut added = Additions::default();
     let variables = found.variables()?;
+    if variables.len() > MOST_GLOBALS as usize {
+        return Err(NotRestorable::TooLarge);
+    }
     if !variables.is_empty() {
         added.save_and_restore(&found, &variables);
     }
@@ -67,7 +70,7 @@ pub fn restorable(wasm: &[u8], lists: Lists) -> Result<RestorableModule, NotRest
     }
     let wasm = added.in_module(wasm).ok_or(NotRestorable::Unread)?;
     let memories = found.memories.iter().map(|(memory, _)| *memory).collect();
-    let (globals, keeping) = (!variables.is_empty(), found.changes.keeping());
+    let (globals, keeping) = (variables.len() as u32, found.changes.keeping());
     Ok(RestorableModule { wasm, memories, globals, words, has_empty, grows: found.grows, keeping })
 }
 

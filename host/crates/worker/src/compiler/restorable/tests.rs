@@ -46,6 +46,35 @@ fn tasks_that_keep_what_is_not_restored_are_left_as_they_are() {
 }
 
 #[test]
+fn tasks_that_would_grow_too_much_are_left_as_they_are() {
+    let globals = |count: u32| "(global (mut i32) (i32.const 0))".repeat(count as usize);
+    let instances = |count: u32| "(core instance (instantiate $m))".repeat(count as usize);
+    // Each level has two instances of the next.
+    let nested = |depth: u32| {
+        let innermost = r#"(core module $m (func (export "f"))) (core instance $m (instantiate $m))
+            (func (export "f") (canon lift (core func $m "f")))"#;
+        (0..depth).fold(innermost.to_owned(), |inner, _| {
+            format!(r#"(component $c {inner}) (instance $a (instantiate $c)) (instance (instantiate $c)) (export "f" (func $a "f"))"#)
+        })
+    };
+    let half = globals(MOST_GLOBALS / 2);
+    for (text, is_left) in [
+        (format!("(module {})", globals(MOST_GLOBALS)), false),
+        (format!("(module {})", globals(MOST_GLOBALS + 1)), true),
+        (format!("(component (core module {half}) (core module {half}))"), false),
+        (format!("(component (core module {half}) (component (core module {half} {})))", globals(1)), true),
+        (format!("(component (core module $m) {})", instances(MOST_INSTANCES / 2)), false),
+        (format!("(component (core module $m) {})", instances(MOST_INSTANCES)), true),
+        (format!("(component {})", nested(6)), false),
+        (format!("(component {})", nested(8)), true),
+        (format!("(component {})", nested(16)), true),
+    ] {
+        let why = of(&text).err();
+        assert_eq!(why, is_left.then_some(NotRestorable::TooLarge), "{}", &text[..text.len().min(200)]);
+    }
+}
+
+#[test]
 fn what_components_within_a_task_have_is_restored_as_well() {
     let text = r#"(component
         (import "i" (instance $i (export "r" (type $r (sub resource))) (export "f" (func (result (own $r))))))
