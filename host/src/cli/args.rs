@@ -89,10 +89,14 @@ pub enum Command {
     Call(Box<CallArgs>),
     /// Run the named processes of a file, with shared objects and pipes between them
     Run(RunFileArgs),
-    /// Show what a task exports and imports
-    Inspect(TaskArgs),
+    /// Show what a task exports and imports, what an item looks like, and which grants it can use
+    Inspect(InspectArgs),
     /// Compile a task ahead of time into the cache
     Compile(TaskArgs),
+    /// Write the skeleton of a plugin, which builds and runs
+    New(NewArgs),
+    /// Show or clean the cache of compiled tasks
+    Cache(CacheArgs),
     /// Show which layers of the sandbox hold on this machine
     Doctor,
     /// Run chunks of other machines' runs here, until it is ended
@@ -105,6 +109,10 @@ pub enum Command {
     #[cfg(feature = "hosts")]
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Print what makes a shell complete the command line
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 #[cfg(feature = "hosts")]
@@ -143,7 +151,7 @@ pub struct MapArgs {
     #[command(flatten)]
     pub calling: FunctionArgs,
     /// How outcomes are printed [default: values; with --task records]
-    #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: Option<OutputFormat>,
     /// What follows each result of raw output
     #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
@@ -176,7 +184,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0", env = "WASMPOOL_OK_CODES")]
     pub ok_codes: Vec<i32>,
     /// How outcomes are printed: raw is what a command wrote to its standard output, as it is
-    #[arg(long, value_enum, default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: OutputFormat,
     /// What follows each result of raw output [default: none; with --results newline]
     #[arg(long, value_enum, env = "WASMPOOL_DELIMITER")]
@@ -225,7 +233,7 @@ pub struct ItemArgs {
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_items_per_worker: Option<u64>,
     /// How the input is cut into items
-    #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,
     /// What separates the columns of CSV: one character, or \t for a tab
     #[arg(long, value_name = "C", default_value = ",", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
@@ -233,6 +241,13 @@ pub struct ItemArgs {
     /// The first row of CSV is data: columns are those that the function takes, in its order
     #[arg(long, env = "WASMPOOL_NO_HEADER", value_parser = BoolishValueParser::new())]
     pub no_header: bool,
+    /// Take only the first N items of the input, and read no further
+    #[arg(long, value_name = "N", env = "WASMPOOL_FIRST", value_parser = clap::value_parser!(u64).range(1..))]
+    pub first: Option<u64>,
+    /// Say what would run: the task and its function, the items, limits, grants and layers of the sandbox. Nothing is run,
+    /// and no file is made or changed
+    #[arg(long, env = "WASMPOOL_DRY_RUN", value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
     /// Run an item again whose worker died or that ran out of time, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
     pub retries: u32,
@@ -241,7 +256,7 @@ pub struct ItemArgs {
     pub retry_on: Vec<FailureKind>,
     /// When failures end the run: `soon` takes no more input and finishes what runs, `now` kills it. At the first failure,
     /// or after N, or once N% of the items done have failed (three at least)
-    #[arg(long, value_name = "never|now|soon[,fail=N|N%]", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
+    #[arg(long, value_name = "WHEN", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
     pub halt: units::MaybeHalt,
     /// Where results go [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "WASMPOOL_OUTPUT")]
@@ -260,7 +275,7 @@ pub struct ItemArgs {
     #[arg(long, env = "WASMPOOL_RESUME", value_parser = BoolishValueParser::new())]
     pub resume: bool,
     /// A bar on standard error: done, failed, rate, time left
-    #[arg(long, value_enum, default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: ShowProgress,
 }
 
@@ -270,8 +285,8 @@ pub struct CallArgs {
     pub task: PathBuf,
     /// The function: `name`, or `interface/name`
     pub function: String,
-    /// Its arguments, each as JSON
-    #[arg(value_name = "JSON", value_parser = units::json, allow_negative_numbers = true)]
+    /// Its arguments, each as JSON, or as a text where it takes a text
+    #[arg(value_name = "JSON|TEXT", allow_negative_numbers = true)]
     pub arguments: Vec<String>,
     #[command(flatten)]
     pub calling: FunctionArgs,
@@ -388,8 +403,78 @@ pub struct TaskArgs {
     pub verbosity: Verbosity,
 }
 
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Print a JSON object, in a form that stays the same
+    #[arg(long, env = "WASMPOOL_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The language of the plugin
+    #[arg(value_enum)]
+    pub language: Language,
+    /// Its name, which is that of the directory as well: lower-case letters, digits and hyphens
+    pub name: String,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// A language in which `wasmpool new` writes a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    Rust,
+    Python,
+    Javascript,
+    C,
+}
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Print the directory of the cache
+    Dir,
+    /// List what is in the cache: its size, and when it was used last
+    List,
+    /// Remove what is in the cache
+    Clean {
+        /// Only what was not used for so long (s, m, h, d, w), such as 30d
+        #[arg(long, value_name = "DURATION", env = "WASMPOOL_OLDER", value_parser = units::duration, allow_hyphen_values = true)]
+        older: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: CompletedShell,
+}
+
+/// A shell that can complete the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// A directory for the pages of all commands; none: the page of `wasmpool` goes to standard output
+    pub dir: Option<PathBuf>,
+}
+
 /// How much is said on standard error.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Verbosity {
     /// Say more on standard error
     #[arg(short, long, action = clap::ArgAction::Count, env = "WASMPOOL_VERBOSE")]
@@ -426,7 +511,7 @@ pub struct GrantArgs {
     pub peers: Vec<RepeatedOption<PeerGrant>>,
     /// An object that the task shares with others: a queue, pipe, value, array, lock, rlock, semaphore, event, condition, barrier,
     /// dict, list or namespace, such as jobs=queue:100 or total=value:s64:ro. In the environment, one on each line
-    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_option))]
+    #[arg(long = "share", value_name = "NAME=KIND[:…]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_option))]
     pub shares: Vec<RepeatedOption<SharedOption>>,
     /// What the objects of --share hold at the start: a JSON object with a member for each
     #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]
@@ -440,13 +525,14 @@ pub struct GrantArgs {
 #[derive(Debug, Args)]
 pub struct FunctionArgs {
     /// How often an instance starts from pristine memory
-    #[arg(long, value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
+    #[arg(long, value_name = "UNIT", value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
     pub isolate: Isolate,
     /// Argument of the task's `init` export, run before the first item of an instance
     #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]
     pub init: Option<String>,
-    /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
-    #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
+    /// Bind a parameter by name; the item fills the rest. The value is JSON of the parameter's type, or else, where the
+    /// parameter is a string, a char or an enum, or an option of one, a text as it is. In the environment, one on each line
+    #[arg(long, value_name = "NAME=JSON|TEXT", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
     pub arg: Vec<RepeatedOption<(String, String)>>,
 }
 

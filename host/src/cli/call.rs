@@ -14,7 +14,7 @@ use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
-use wasmpool_core::policy::TaskCall;
+use wasmpool_core::policy::{ItemEncoding, TaskCall};
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
@@ -30,7 +30,7 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
     let read = ReadFiles::of(spec, [task.as_path()]);
     read.check_streams()?;
     apart::check_share_out(&read, spec)?;
-    let call = TaskCall { arguments: Some(*arguments), ..spec.call() };
+    let call = TaskCall { arguments: Some(*arguments), item_form: ItemEncoding::Typed, ..spec.call() };
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
     let (exit, counts) = run(RunParts {
         task: &Wasm::of_argument(task)?,

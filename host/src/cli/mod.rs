@@ -3,22 +3,29 @@
 mod ahead;
 mod apart;
 mod args;
+mod cache;
 mod call;
+mod checking;
 mod compiling;
 mod doctor;
+mod dry;
 mod exit;
 mod fan;
 mod feed;
 mod given;
+mod granted;
+mod help;
 mod hints;
 #[cfg(feature = "hosts")]
 mod hosts;
 mod inspect;
 mod manifest;
+mod manual;
 mod map;
 mod meant;
 mod merge;
 mod misplaced;
+mod new;
 #[cfg(feature = "hosts")]
 mod permissions;
 mod progress;
@@ -36,6 +43,7 @@ mod spec;
 mod stream;
 pub(crate) mod units;
 mod unreadable;
+mod variables;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
@@ -70,12 +78,15 @@ pub fn main() -> Exit {
     });
     let (matches, arguments) = match parsed {
         Ok(parsed) => parsed,
-        Err(e) => return explain(e),
+        Err(e) => return explain(laid_out(e)),
     };
     let name = if matches!(arguments.command, Command::Run(_)) { hints::key } else { hints::option };
     SettingNames::of(name).adopt();
+    if !given::is_quiet(&arguments.command) {
+        variables::tell_of_unknown();
+    }
     given::tell_what_the_environment_gives(&matches, &arguments.command);
-    if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor) {
+    if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor | Command::Cache(_)) {
         signals::leave_at_once();
     }
     let origins = ArgOrigins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
@@ -86,6 +97,10 @@ pub fn main() -> Exit {
         Command::Run(run) => runfile::run_file(&run, origins),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
+        Command::New(new) => new::new(&new),
+        Command::Cache(cache) => cache::cache(&cache),
+        Command::Completions(shell) => manual::completions(&shell),
+        Command::Man(man) => manual::man(&man),
         Command::Doctor => doctor::doctor(),
         #[cfg(feature = "hosts")]
         Command::Serve(serve) => hosts::serve(&serve),
@@ -116,6 +131,15 @@ fn print_notes<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>
 fn command() -> clap::Command {
     let hidden = |command: clap::Command| command.mut_args(|arg| arg.hide_env_values(true));
     Arguments::command().mut_subcommands(|command| hidden(command).mut_subcommands(hidden))
+}
+
+/// Returns the help that is asked for as `help.rs` lays it out, which is done only where it is shown, or an error as it is.
+fn laid_out(e: clap::Error) -> clap::Error {
+    let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    match is_help {
+        true => help::command(help::Reader::Terminal).try_get_matches().err().unwrap_or(e),
+        false => e,
+    }
 }
 
 /// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come
@@ -179,8 +203,8 @@ fn takes_colours() -> bool {
 }
 
 /// Writes the whole output of a command to standard output.
-fn print(text: &str) -> io::Result<Exit> {
-    match Stdout.write_all(text.as_bytes()) {
+fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<Exit> {
+    match Stdout.write_all(text.as_ref()) {
         Ok(()) => Ok(Exit::Success),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
         Err(e) => Err(e),

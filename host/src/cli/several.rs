@@ -60,7 +60,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let inputs = inputs(spec)?;
     apart::check(&read_files(spec, tasks.iter().map(|task| task.file.as_path()), &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
-    let progress = RunProgress::new(*options.progress, spec.verbosity, size);
+    let progress = RunProgress::new(*options.progress, spec.verbosity, size.filter(|_| options.first.is_none()));
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;

@@ -144,6 +144,9 @@ pub struct ManyItems {
     pub output_format: Sourced<OutputFormat>,
     pub delimiter: Sourced<Delimiter>,
     pub unordered: Sourced<bool>,
+    pub first: Sourced<Option<u64>>,
+    #[serde(skip)]
+    pub dry_run: Sourced<bool>,
     #[serde(skip)]
     pub workers: Sourced<Option<u32>>,
     #[cfg(feature = "hosts")]
@@ -202,6 +205,7 @@ pub struct ManyItems {
 pub struct OneItem {
     #[serde(skip)]
     pub task: PathBuf,
+    /// Its arguments, as [`ItemEncoding::Typed`](wasmpool_core::policy::ItemEncoding::Typed).
     #[serde(skip)]
     pub item: String,
     /// Number of arguments that it was made of.
@@ -222,6 +226,7 @@ impl<I> RunSpec<I> {
             WorkSpec::Function(it) => TaskCall {
                 function: (*it.function).clone(),
                 args: (*it.arg).clone(),
+                args_typed: true,
                 init: (*it.init).clone(),
                 batch: *it.batch,
                 flatten: *it.flatten,

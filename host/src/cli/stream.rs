@@ -39,7 +39,8 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
 use wasmpool_run::input::{
-    CsvItems, CsvSettings, FileItems, InputError, InputFiles, InputLinks, ItemSource, LineItems, TextEncoding,
+    CsvItems, CsvSettings, FileItems, FirstItems, InputError, InputFiles, InputLinks, ItemSource, LineItems,
+    TextEncoding,
 };
 use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
 use wasmpool_run::links::Writable;
@@ -72,7 +73,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let inputs = inputs(spec)?;
     apart::check(&read_files(spec, [task], &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
-    let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
+    let mut progress = RunProgress::new(*options.progress, spec.verbosity, size.filter(|_| options.first.is_none()));
     let mut items = items(spec, inputs, &progress);
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
@@ -368,12 +369,16 @@ pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(*options.input_format));
     let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
-    match *options.input_format {
+    let items: Box<dyn ItemSource> = match *options.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
         InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
         InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
         InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
         InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
+    };
+    match *options.first {
+        Some(most) => Box::new(FirstItems::new(items, most)),
+        None => items,
     }
 }
 

@@ -30,10 +30,8 @@ pub enum ParseUnitError {
     Duration,
     #[error("a duration has to be longer than nothing")]
     NoDuration,
-    #[error("it has to be NAME=JSON, such as factor=3")]
+    #[error("it has to be NAME=JSON or NAME=TEXT, such as factor=3 or greeting=hello")]
     Binding,
-    #[error("the value of {} is not JSON ({why}); a string needs quotes: {}='\"text\"'", ForeignText::of(.name), advised(.name))]
-    BindingNoJson { name: String, why: String },
     #[error("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on")]
     Variable,
     #[error("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing")]
@@ -68,15 +66,6 @@ pub enum ParseUnitError {
     ChunkSize,
     #[error(transparent)]
     Share(#[from] ParseShareError),
-}
-
-/// Maximum characters of a name that is repeated in advice, which is not cut itself.
-const LONGEST_ADVICE: usize = 300;
-
-/// Returns a name as it is to be pasted.
-fn advised(name: &str) -> String {
-    let word = ShellWord::of(name).to_string();
-    if word.len() > LONGEST_ADVICE { "NAME".to_owned() } else { word }
 }
 
 /// The values that an option may have: how each is written, what it stands for, and what it means.
@@ -121,18 +110,18 @@ impl<'a, T> IntoIterator for &'a RepeatedOption<T> {
 /// A parser of [`RepeatedOption`], made from a parser of one value.
 pub struct EachOf<T> {
     one: fn(&str) -> Result<T, ParseUnitError>,
-    /// True if a text that can be read as one value is one in the environment, too, although it spans lines.
-    whole_first: bool,
+    /// Returns true if a text of the environment is one value although it spans lines.
+    whole: fn(&str) -> bool,
 }
 
 /// Returns a parser for values of a repeatable option.
 pub fn each<T>(one: fn(&str) -> Result<T, ParseUnitError>) -> EachOf<T> {
-    EachOf { one, whole_first: false }
+    EachOf { one, whole: |_| false }
 }
 
 /// Returns a parser for bindings: JSON that spans lines is one binding.
 pub fn bindings() -> EachOf<(String, String)> {
-    EachOf { one: binding, whole_first: true }
+    EachOf { one: binding, whole: |text| text.split_once('=').is_some_and(|(_, value)| json(value).is_ok()) }
 }
 
 // Not derived, since that would require `T: Clone`.
@@ -146,9 +135,8 @@ impl<T> Copy for EachOf<T> {}
 
 impl<T> EachOf<T> {
     fn read(&self, text: &str, source: ValueSource) -> Result<RepeatedOption<T>, ParseUnitError> {
-        let one = (self.one)(text);
-        if source != ValueSource::EnvVariable || (self.whole_first && one.is_ok()) || !text.contains('\n') {
-            return one.map(|one| RepeatedOption(vec![one]));
+        if source != ValueSource::EnvVariable || !text.contains('\n') || (self.whole)(text) {
+            return (self.one)(text).map(|one| RepeatedOption(vec![one]));
         }
         text.lines().filter(|line| !line.trim().is_empty()).map(self.one).collect::<Result<_, _>>().map(RepeatedOption)
     }
@@ -179,12 +167,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
     }
 }
 
-/// Parses a binding: `NAME=JSON`.
+/// Parses a binding: `NAME=JSON` or `NAME=TEXT`. Which of the two it is depends on the parameter's type, which a worker
+/// knows.
 fn binding(text: &str) -> Result<(String, String), ParseUnitError> {
-    let (name, json) = text.split_once('=').ok_or(ParseUnitError::Binding)?;
-    serde_json::from_str::<serde::de::IgnoredAny>(json)
-        .map_err(|e| ParseUnitError::BindingNoJson { name: name.to_owned(), why: e.to_string() })?;
-    Ok((name.to_owned(), json.to_owned()))
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(ParseUnitError::Binding),
+    }
 }
 
 /// Parses an environment variable: `NAME=VALUE`.

@@ -11,10 +11,11 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 23] = [
+const MAY_CHANGE: [&str; 24] = [
     "check",
     "chunk-size",
     "creds",
+    "dry-run",
     "failed",
     "halt",
     "journal",
@@ -46,6 +47,7 @@ fn value(option: &str) -> Option<&'static str> {
         "allow-net" => "localhost:1",
         "arg" => "a=1",
         "chunk-size"
+        | "first"
         | "fuel"
         | "max-output"
         | "max-items-per-worker"
@@ -78,7 +80,7 @@ fn value(option: &str) -> Option<&'static str> {
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
         "via-storage" => "file",
-        "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
+        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
             return None;
         }
         other => panic!("say how --{other} is set"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::plan::Work;
 use super::prints::ShownStream;
 use super::running::News;
+use crate::cli::checking;
 use crate::cli::compiling::CompilingNotice;
 use crate::cli::progress::{short_of_workers, without};
 use crate::cli::run::SupervisorWork;
@@ -152,11 +153,6 @@ impl ReadyProcess {
         for number in 0..count {
             batch.push(self.call(number, "").1.as_bytes());
         }
-        let mailbox = patiently(None, || Mailbox::asking(Box::new(|_| false)))?;
-        let sender = mailbox.sender();
-        sender.send(Event::Input(batch));
-        sender.send(Event::InputEnd);
-        let mut sink = CheckSink(None);
         let work = SupervisorWork {
             task: &self.wasm,
             call: &call,
@@ -165,9 +161,7 @@ impl ReadyProcess {
             cache,
             prepared: self.prepared()?,
         };
-        let config = SchedulerConfig::of_limits(call.limits.timeout, 1);
-        work.run(config, self.spares.clone(), &mut sink, &mailbox, notice)?;
-        Ok(sink.0)
+        Ok(checking::check(work, self.spares.clone(), batch, notice)?.misfit)
     }
 
     fn prepared(&self) -> io::Result<PreparedTask> {
@@ -310,38 +304,6 @@ impl OutcomeSink for ProcessSink<'_> {
     fn tick(&mut self, _: u64) -> Option<Duration> {
         let next = if self.printed_much { SHOW_SOON } else { SHOW_EVERY };
         self.outcome.is_none().then_some(next)
-    }
-}
-
-/// The destination of what a check finds: the first item that does not fit. Any other failure is for the run to tell.
-struct CheckSink(Option<Failure>);
-
-impl OutcomeSink for CheckSink {
-    fn record(
-        &mut self,
-        _: OutcomeRecord<'_>,
-        result: Result<OutcomeValue<'_>, Failure>,
-        _: &mut RenderedOutcomes,
-    ) -> Recorded {
-        match result {
-            Ok(_) => Recorded::Success,
-            Err(failure) => {
-                if failure.kind == FailureKind::InvalidInput {
-                    self.0.get_or_insert(failure);
-                }
-                Recorded::Failure
-            }
-        }
-    }
-
-    fn emit(&mut self, _: RenderedOutcomes) {}
-
-    fn worker_lost(&mut self, _: WorkerId, _: &str) {}
-
-    fn unprotected(&mut self, _: &[LayerPart]) {}
-
-    fn tick(&mut self, _: u64) -> Option<Duration> {
-        None
     }
 }
 

@@ -1,0 +1,167 @@
+//! Words that differ from one command to another. The texts of [`super::super::args`] are those of `map`, or of the only
+//! command that has an argument.
+
+/// What a command says of one of its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// The line in `-h`, where it is not that of the other commands.
+    pub short: Option<&'static str>,
+    pub long: &'static str,
+}
+
+/// A command, an argument of it, its line in `-h` if that is another one, and its text in `--help`.
+type Entry = (&'static str, &'static str, &'static str, &'static str);
+
+/// Stands in place of the line in `-h` for that of the other commands.
+const SAME: &str = "";
+
+const WORDS: &[Entry] = &[
+    ("map", "task", "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)", MAP_TASK),
+    ("exec", "task", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", EXEC_TASK),
+    ("exec", "arguments", "Arguments: `{}` is the item; without it, the item is standard input", EXEC_ARGUMENTS),
+    ("call", "task", "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)", MAP_TASK),
+    (
+        "inspect",
+        "task",
+        "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)",
+        MAP_TASK,
+    ),
+    (
+        "compile",
+        "task",
+        "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)",
+        MAP_TASK,
+    ),
+    ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
+    ("serve", "workers", SAME, "Worker processes, over all runs [default: the CPUs this process may use]"),
+    ("exec", "output-format", "raw (unless given), values or records", EXEC_OUTPUT_FORMAT),
+    ("map", "output-format", "values (unless given), records or raw", MAP_OUTPUT_FORMAT),
+    (
+        "map",
+        "results",
+        SAME,
+        "Put each result into a file of DIR, named by the index of its item, and print the paths. Results are as raw output has them",
+    ),
+    (
+        "exec",
+        "results",
+        SAME,
+        "Put what the command writes for each item into a file of DIR, named by the index of the item, as it writes it, and print the paths",
+    ),
+    ("exec", "no-header", SAME, "The first row of CSV is data, so that an item has no names of columns"),
+    ("exec", "failed", SAME, "Where failed items go, with their input, as records that `exec` reads again"),
+    (
+        "exec",
+        "timeout",
+        "Time of one run of the command [default: 30s]",
+        "Wall time of one run of the command (ms, s, m, h), without what it waits for a processor, up to nine times as long [default: 30s]",
+    ),
+    (
+        "exec",
+        "memory",
+        "Memory of the command [default: 256MiB]",
+        "Linear memory of the command (KiB MiB GiB, k M G) [default: 256MiB]",
+    ),
+    (
+        "exec",
+        "fuel",
+        SAME,
+        "Instructions of one run of the command, deterministic; doubles the time of call-heavy code [default: off; with --deterministic 100000000000]",
+    ),
+    ("exec", "max-output", SAME, "What the command may write for one item, at most [default: 16MiB]"),
+    (
+        "exec",
+        "env",
+        "A variable of the command's environment",
+        "A variable of the command's environment. In the environment, one on each line",
+    ),
+    ("call", "arguments", "Its arguments, each as JSON or, where it takes a text, the text", CALL_ARGUMENTS),
+    (
+        "call",
+        "arg",
+        "Give a parameter by its name, as JSON or a text",
+        "Give a parameter by its name, as JSON or, where it takes a text, the text; the arguments are the others. In the environment, one on each line",
+    ),
+    ("call", "init", SAME, "Argument of the task's `init` export, which runs before the call"),
+    (
+        "call",
+        "isolate",
+        SAME,
+        "Of no effect on a single call; taken so that the options of a map can be tried with one",
+    ),
+    (
+        "call",
+        "deterministic",
+        "The same arguments give the same bytes on any machine",
+        "The same arguments give the same bytes on any machine: fixed clocks, random numbers and NaNs; fuel takes the place of time",
+    ),
+    (
+        "call",
+        "timeout",
+        "Time of the call, such as 500ms or 2m [default: 30s]",
+        "Wall time of the call (ms, s, m, h), without what it waits for a processor, up to nine times as long [default: 30s]",
+    ),
+    (
+        "call",
+        "memory",
+        "Memory of the task [default: 256MiB]",
+        "Linear memory of the task (KiB MiB GiB, k M G) [default: 256MiB]",
+    ),
+    (
+        "call",
+        "fuel",
+        SAME,
+        "Instructions of the call, deterministic; doubles the time of call-heavy code [default: off; with --deterministic 100000000000]",
+    ),
+    ("call", "max-output", SAME, "Result of the call, at most [default: 16MiB]"),
+    (
+        "call",
+        "scratch",
+        SAME,
+        "A directory that the task sees as GUEST and may write to: empty, in memory, as large as --memory allows, gone with the call",
+    ),
+    (
+        "serve",
+        "via",
+        "The message system through which runs come",
+        "The message system through which runs come: a NATS server with JetStream, as nats://127.0.0.1:4222",
+    ),
+    (
+        "hosts",
+        "via",
+        "The message system through which they serve",
+        "The message system through which they serve: a NATS server with JetStream, as nats://127.0.0.1:4222. Each host tells of itself once a second",
+    ),
+];
+
+const MAP_TASK: &str =
+    "The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)";
+
+const EXEC_TASK: &str = "\
+The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`; or a plugin (plugin.toml, \
+or its directory)";
+
+const EXEC_ARGUMENTS: &str = "\
+Arguments of the command. `{}` in them is the item and `{#}` its index, from 0; where there is no `{}`, the item is the command's \
+standard input";
+
+const EXEC_OUTPUT_FORMAT: &str =
+    "How outcomes are printed: raw is what a command wrote to its standard output, as it is";
+
+const MAP_OUTPUT_FORMAT: &str = "How outcomes are printed [default: values; with --task records]";
+
+const CALL_ARGUMENTS: &str = "\
+Its arguments. One that is JSON of its parameter's type is that; else, where the parameter is a string, a char or an enum, or an \
+option of one, the text itself is meant";
+
+/// Returns what a command says of an argument, by its long name or its identifier, if it has words of its own.
+pub fn words_of(command: &str, argument: &str) -> Option<Words> {
+    let found = WORDS.iter().find(|(of, name, ..)| *of == command && *name == argument);
+    found.map(|(_, _, short, long)| Words { short: (!short.is_empty()).then_some(*short), long })
+}
+
+/// Returns every command and argument that has words of its own.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    WORDS.iter().map(|(command, argument, ..)| (*command, *argument))
+}
