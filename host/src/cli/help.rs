@@ -18,10 +18,10 @@ const GROUPS: &[(&str, &[Row])] = &[
     (
         "Function",
         &[
-            ("function", "`name` or `interface/name` [default: the only one there is to call]"),
+            ("function", "Its name, or interface/name [default: the only one]"),
             ("arg", "Bind a parameter by its name, to JSON or a text"),
             ("init", ""),
-            ("batch", "It takes a list of items and returns as many results"),
+            ("batch", ""),
             ("flatten", ""),
             ("isolate", ""),
         ],
@@ -34,7 +34,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("ok-codes", "Exit codes that are success [default: 0]"),
         ],
     ),
-    ("Several tasks", &[("task", "One of several tasks that each get every item"), ("set-aside", "")]),
+    ("Several tasks", &[("task", ""), ("set-aside", "")]),
     (
         "Input",
         &[
@@ -50,8 +50,8 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("output", "Where results go [default: standard output]"),
             ("output-format", "values, records or raw"),
             ("delimiter", ""),
-            ("results", "A file in DIR for each result"),
-            ("unordered", "Print outcomes as they finish, not in input order"),
+            ("results", ""),
+            ("unordered", ""),
             ("json", "Print one JSON object"),
         ],
     ),
@@ -61,7 +61,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("workers", "Worker processes [default: the processors there are]"),
             ("chunk-size", ""),
             ("max-items-per-worker", ""),
-            ("deterministic", "The same input gives the same bytes on any machine"),
+            ("deterministic", ""),
         ],
     ),
     (
@@ -80,8 +80,8 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("retry-on", ""),
             ("halt", "When failures end the run: soon, now,fail=10, soon,fail=5%"),
             ("failed", "Write failed items with their input, to be run again"),
-            ("journal", "Keep what is done in FILE, so that …"),
-            ("resume", "… a run that was killed can go on with --resume"),
+            ("journal", "Keep what is done in FILE; --resume goes on from there"),
+            ("resume", ""),
         ],
     ),
     (
@@ -101,7 +101,7 @@ const GROUPS: &[(&str, &[Row])] = &[
     (
         "Many machines",
         &[
-            ("via", "Run on the machines that serve at URL"),
+            ("via", ""),
             ("name", "Name of this host [default: the machine's, and digits]"),
             ("via-storage", ""),
             ("speculate", ""),
@@ -118,7 +118,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("check", "Check everything, and run nothing"),
             ("older", "Only what was not used for so long, such as 30d"),
             ("progress", ""),
-            ("sandbox", "strict (unless given), best-effort or off"),
+            ("sandbox", ""),
             ("verbose", "Say more on standard error"),
             ("quiet", "Say less on standard error"),
             ("help", "Print this; --help says more, in groups with examples"),
@@ -128,9 +128,7 @@ const GROUPS: &[(&str, &[Row])] = &[
 ];
 
 /// What follows the options of a command that has some.
-const OF_OPTIONS: &str = "\
-Options can be set in the environment as well: --max-output as WASMPOOL_MAX_OUTPUT, and so on. What the command line says \
-counts for more.";
+const OF_OPTIONS: &str = "Options can be set in the environment too: --max-output as WASMPOOL_MAX_OUTPUT, and so on.";
 
 /// What follows the help of `wasmpool` itself.
 const OF_ALL: &str = "\
@@ -152,7 +150,7 @@ pub enum Reader {
 /// Returns the parser of the command line with the layout of its help.
 pub fn command(reader: Reader) -> Command {
     let plain = super::command();
-    let subcommands: Vec<Command> = plain.get_subcommands().map(|one| laid_out(one, reader)).collect();
+    let subcommands: Vec<Command> = plain.get_subcommands().map(|one| laid_out(one, "wasmpool", reader)).collect();
     let about = plain.get_about().cloned().unwrap_or_default();
     let long_about = plain.get_long_about().cloned().unwrap_or_else(|| about.clone());
     Command::new("wasmpool")
@@ -171,19 +169,21 @@ const WIDEST: usize = 100;
 
 /// Returns a command whose options stand in their groups. The parser shows groups in the order of their first options, so
 /// the options are put into order.
-fn laid_out(command: &Command, reader: Reader) -> Command {
+fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
     let name = command.get_name().to_owned();
+    let called = format!("{above} {name}");
     let mut args: Vec<Arg> = command.get_arguments().map(|arg| in_group(arg.clone(), &name, reader)).collect();
     args.push(in_group(help(), &name, reader));
     args.sort_by_key(|arg| if arg.is_positional() { (0, 0) } else { place(arg) });
     let ordered = args.into_iter().enumerate().map(|(at, arg)| arg.display_order(at));
     let about = command.get_about().cloned().unwrap_or_default();
     let long_about = command.get_long_about().cloned().unwrap_or_else(|| about.clone());
-    let mut made = Command::new(name.clone())
+    // The parser keeps names for as long as the program runs, and help is made once in that time.
+    let mut made = Command::new(&*name.clone().leak())
         .about(about)
         .long_about(long_about)
         .disable_help_flag(true)
-        .override_usage(usage(command))
+        .override_usage(usage(command, &called))
         .args(ordered);
     let has_options = command.get_arguments().any(|arg| arg.get_env().is_some());
     if has_options {
@@ -195,7 +195,7 @@ fn laid_out(command: &Command, reader: Reader) -> Command {
         made = made.after_long_help(format!("Examples:\n{examples}{rest}"));
     }
     if command.has_subcommands() {
-        let below: Vec<Command> = command.get_subcommands().map(|one| laid_out(one, reader)).collect();
+        let below: Vec<Command> = command.get_subcommands().map(|one| laid_out(one, &called, reader)).collect();
         made = made.subcommands(below).subcommand_required(true).arg_required_else_help(true);
         made = made.disable_help_subcommand(true);
     }
@@ -212,9 +212,8 @@ fn help() -> Arg {
 }
 
 /// Returns the usage of a command, which was written for it or is made of its arguments.
-fn usage(command: &Command) -> String {
-    let name = format!("wasmpool {}", command.get_name());
-    let usage = command.clone().bin_name(name).render_usage().to_string();
+fn usage(command: &Command, called: &str) -> String {
+    let usage = command.clone().bin_name(called).render_usage().to_string();
     usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned()
 }
 

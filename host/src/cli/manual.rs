@@ -21,7 +21,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<Exit, Stop> {
     };
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut help::command(Reader::Files), "wasmpool", &mut text);
-    Ok(print(&String::from_utf8_lossy(&text)).map_err(Error::output)?)
+    Ok(print(&text).map_err(Error::output)?)
 }
 
 /// Prints the manual page of `wasmpool`, or writes the pages of all commands into a directory.
@@ -31,7 +31,7 @@ pub fn man(args: &ManArgs) -> Result<Exit, Stop> {
         let mut page = Vec::new();
         let shown = |e: io::Error| format!("cannot make the manual page: {e}");
         Man::new(command).render(&mut page).map_err(shown)?;
-        return Ok(print(&String::from_utf8_lossy(&page)).map_err(Error::output)?);
+        return Ok(print(&page).map_err(Error::output)?);
     };
     if !directory.is_dir() {
         let name = ForeignText::of(directory);

@@ -85,8 +85,7 @@ fn a_function_that_cannot_be_called_is_shown_with_all_its_parameters() {
 
 #[test]
 fn what_toolchains_add_is_left_out_unless_it_is_asked_for() {
-    let task = wat(
-        r#"(module
+    let task = wat(r#"(module
              (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
              (import "wasi_snapshot_preview1" "path_open"
                (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -94,8 +93,7 @@ fn what_toolchains_add_is_left_out_unless_it_is_asked_for() {
              (func (export "_initialize"))
              (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
              (func (export "init"))
-             (func (export "work") (param i64) (result i64) (local.get 0)))"#,
-    );
+             (func (export "work") (param i64) (result i64) (local.get 0)))"#);
     let shown = wasmpool().arg("inspect").task(&task).run().exits(0);
     for added in ["cabi_realloc", "_initialize", "init:", "fd_write", "path_open"] {
         assert!(!shown.text().contains(added), "{added} in {}", shown.text());
@@ -144,16 +142,28 @@ fn an_item_is_shown_for_each_function_and_fits_it() {
 
 #[test]
 fn the_description_as_json_has_the_members_that_are_promised() {
-    let reference = std::fs::read_to_string(crate::support::workspace().join("docs/reference.md")).expect("it is there");
+    let reference =
+        std::fs::read_to_string(crate::support::workspace().join("docs/reference.md")).expect("it is there");
     for task in [wat(SQUARE), built("identity"), wat(FOREIGN_MODULE)] {
         let description = described(&task);
         let members = description.as_object().expect("an object");
         for member in members.keys() {
             assert!(reference.contains(&format!("`{member}`")), "docs/reference.md does not have {member}");
         }
-        for member in ["task", "kind", "functions", "command", "other-exports", "imports", "left-out", "grants", "init",
-            "restoring", "memory-at-start", "plugin"]
-        {
+        for member in [
+            "task",
+            "kind",
+            "functions",
+            "command",
+            "other-exports",
+            "imports",
+            "left-out",
+            "grants",
+            "init",
+            "restoring",
+            "memory-at-start",
+            "plugin",
+        ] {
             assert!(members.contains_key(member), "no {member}");
         }
     }
@@ -172,8 +182,10 @@ fn the_description_as_json_has_the_members_that_are_promised() {
 fn a_long_type_is_wrapped() {
     let params = (0..40).map(|nth| format!("(param \"parameter{nth}\" s64)")).collect::<String>();
     let core = "(param i32) (result i64) unreachable";
-    let code = format!(r#"(func (export "many") {core}) (memory (export "memory") 1)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))"#);
+    let code = format!(
+        r#"(func (export "many") {core}) (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))"#
+    );
     let task = wat(format!(
         r#"(component
              (core module $m {code})

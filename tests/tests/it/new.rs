@@ -89,7 +89,9 @@ fn is_built(language: &str, directory: &Path) -> bool {
     match language {
         "rust" => {
             let built = ran(directory, "cargo", &["build", "--release", "--target", "wasm32-wasip2", "--offline"]);
-            built && fs::copy(directory.join("target/wasm32-wasip2/release/plugin.wasm"), directory.join("check.wasm")).is_ok()
+            built
+                && fs::copy(directory.join("target/wasm32-wasip2/release/plugin.wasm"), directory.join("check.wasm"))
+                    .is_ok()
         }
         "python" => {
             let arguments = ["-d", "wit", "-w", "plugin", "componentize", "app", "-o", "check.wasm"];
@@ -100,8 +102,7 @@ fn is_built(language: &str, directory: &Path) -> bool {
             ran(directory, tool("npm/node_modules/.bin/componentize-qjs"), &arguments)
         }
         _ => {
-            let arguments =
-                ["-m", "ziglang", "cc", "--target=wasm32-wasi", "-Os", "-s", "main.c", "-o", "check.wasm"];
+            let arguments = ["-m", "ziglang", "cc", "--target=wasm32-wasi", "-Os", "-s", "main.c", "-o", "check.wasm"];
             tool("venv/bin/python3").exists() && ran(directory, tool("venv/bin/python3"), &arguments)
         }
     }
@@ -120,8 +121,10 @@ fn it_builds_and_runs_as_its_readme_says() {
         let run = |words: &[&str]| wasmpool().args(words).arg(&directory).limit(HANG * 3);
         let shown = run(&["inspect"]).run().exits(0);
         assert!(shown.text().contains("what the plugin asks for"), "{language}: {}", shown.text());
-        let (command, greeting) = if language == "c" { ("exec", "Hello, Ada!\n") } else { ("map", "\"Hello, Ada!\"\n") };
-        let output = run(&[command]).args(["--input-format", "lines"]).input("Ada\n \nGrace\n".replace(" \n", "\n")).run();
+        let (command, greeting) =
+            if language == "c" { ("exec", "Hello, Ada!\n") } else { ("map", "\"Hello, Ada!\"\n") };
+        let output =
+            run(&[command]).args(["--input-format", "lines"]).input("Ada\n \nGrace\n".replace(" \n", "\n")).run();
         assert_eq!(output.code, 1, "{language}: {}", output.stderr);
         assert!(output.text().starts_with(greeting), "{language}: {}", output.text());
         assert!(output.stderr.contains("nobody has no name"), "{language}: {}", output.stderr);

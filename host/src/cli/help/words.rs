@@ -16,22 +16,12 @@ type Entry = (&'static str, &'static str, &'static str, &'static str);
 const SAME: &str = "";
 
 const WORDS: &[Entry] = &[
-    ("map", "task", "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)", MAP_TASK),
+    ("map", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
     ("exec", "task", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", EXEC_TASK),
     ("exec", "arguments", "Arguments: `{}` is the item; without it, the item is standard input", EXEC_ARGUMENTS),
-    ("call", "task", "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)", MAP_TASK),
-    (
-        "inspect",
-        "task",
-        "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)",
-        MAP_TASK,
-    ),
-    (
-        "compile",
-        "task",
-        "A component or core module (.wasm, .wat), or a plugin (plugin.toml or its directory)",
-        MAP_TASK,
-    ),
+    ("call", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("inspect", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("compile", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
     ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
     ("serve", "workers", SAME, "Worker processes, over all runs [default: the CPUs this process may use]"),
     ("exec", "output-format", "raw (unless given), values or records", EXEC_OUTPUT_FORMAT),

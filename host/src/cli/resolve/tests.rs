@@ -80,7 +80,8 @@ fn value(option: &str) -> Option<&'static str> {
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
         "via-storage" => "file",
-        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
+        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "quiet" | "resume" | "unordered"
+        | "verbose" => {
             return None;
         }
         other => panic!("say how --{other} is set"),

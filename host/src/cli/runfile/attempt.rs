@@ -25,7 +25,6 @@ use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::output::{json_value, raw_value};
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::supervisor::{
     Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,

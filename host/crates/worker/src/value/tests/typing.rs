@@ -14,7 +14,9 @@ fn string(text: &str) -> Val {
 #[test]
 fn what_is_json_of_the_type_is_that_and_else_a_text_is_meant() {
     let of_string = |text: &str| typed(&TypePlan::String, text).unwrap();
-    for (text, meant) in [("a", "a"), ("\"a\"", "a"), ("12", "12"), ("null", "null"), ("[1]", "[1]"), ("\"", "\""), ("", "")] {
+    for (text, meant) in
+        [("a", "a"), ("\"a\"", "a"), ("12", "12"), ("null", "null"), ("[1]", "[1]"), ("\"", "\""), ("", "")]
+    {
         assert_eq!(of_string(text), string(meant), "{text}");
     }
     let maybe = option(TypePlan::String);
