@@ -227,10 +227,15 @@ fn place(arg: &Arg) -> (usize, usize) {
     found.unwrap_or((usize::MAX, 0))
 }
 
+/// Returns the name by which [`words`] knows an argument: an option and another argument may have the same identifier.
+fn key(arg: &Arg) -> String {
+    arg.get_long().map_or_else(|| arg.get_id().to_string().to_uppercase(), str::to_owned)
+}
+
 /// Returns an argument in its group, with the words that it has in this command.
 fn in_group(arg: Arg, command: &str, reader: Reader) -> Arg {
     let arg = arg.hide_env(true).hide_env_values(true);
-    let id = arg.get_long().map_or_else(|| arg.get_id().to_string(), str::to_owned);
+    let id = key(&arg);
     let own = words_of(command, &id);
     let text = |styled: Option<&StyledStr>| styled.map(StyledStr::to_string);
     let long = own.map(|words| words.long.to_owned());
@@ -343,7 +348,7 @@ mod tests {
         for (command, option) in words::all() {
             let all = super::super::command();
             let found = all.find_subcommand(command).expect(command);
-            let has = |arg: &Arg| arg.get_long().unwrap_or(arg.get_id().as_str()) == option;
+            let has = |arg: &Arg| key(arg) == option;
             assert!(found.get_arguments().any(has), "{command} {option}");
         }
     }

@@ -479,14 +479,18 @@ mod tests {
         let variables = |text, source| each(variable).read(text, source).map(|each| each.0);
         assert_eq!(variables("A=1\nB=2", ValueSource::CommandLine), Ok(vec![pair("A", "1\nB=2")]));
         assert_eq!(variables("A=1\nB=2", ValueSource::EnvVariable), Ok(vec![pair("A", "1"), pair("B", "2")]));
-        assert!(bindings().read("a=1\nb=2", ValueSource::CommandLine).is_err());
+        let bound = bindings().read("a=1\nb=2", ValueSource::CommandLine).map(|each| each.0);
+        assert_eq!(bound, Ok(vec![pair("a", "1\nb=2")]));
         let directories = each(directory).read("a::/b\nc::/d", ValueSource::CommandLine).map(|each| each.0);
         assert_eq!(directories.map(|granted| granted.len()), Ok(1));
     }
 
     #[test]
-    fn a_binding_that_is_not_json_says_how_to_write_it() {
-        let message = binding("name=text").unwrap_err().to_string();
-        assert!(message.contains("name='\"text\"'"), "{message}");
+    fn a_binding_has_a_name_and_json_or_a_text() {
+        assert_eq!(binding("name=text"), Ok(("name".to_owned(), "text".to_owned())));
+        assert_eq!(binding("name="), Ok(("name".to_owned(), String::new())));
+        for text in ["name", "=text", ""] {
+            assert_eq!(binding(text), Err(ParseUnitError::Binding), "{text}");
+        }
     }
 }

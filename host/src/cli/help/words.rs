@@ -9,19 +9,19 @@ pub struct Words {
     pub long: &'static str,
 }
 
-/// A command, an argument of it, its line in `-h` if that is another one, and its text in `--help`.
+/// A command, an argument of it (an option by its long name, another by its identifier in capital letters), its line in `-h` if that is another one, and its text in `--help`.
 type Entry = (&'static str, &'static str, &'static str, &'static str);
 
 /// Stands in place of the line in `-h` for that of the other commands.
 const SAME: &str = "";
 
 const WORDS: &[Entry] = &[
-    ("map", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("exec", "task", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", EXEC_TASK),
-    ("exec", "arguments", "Arguments: `{}` is the item; without it, the item is standard input", EXEC_ARGUMENTS),
-    ("call", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("inspect", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("compile", "task", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("map", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("exec", "TASK", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", EXEC_TASK),
+    ("exec", "ARGUMENTS", "Arguments: `{}` is the item; without it, the item is standard input", EXEC_ARGUMENTS),
+    ("call", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("inspect", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("compile", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
     ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
     ("serve", "workers", SAME, "Worker processes, over all runs [default: the CPUs this process may use]"),
     ("exec", "output-format", "raw (unless given), values or records", EXEC_OUTPUT_FORMAT),
@@ -65,7 +65,7 @@ const WORDS: &[Entry] = &[
         "A variable of the command's environment",
         "A variable of the command's environment. In the environment, one on each line",
     ),
-    ("call", "arguments", "Its arguments, each as JSON or, where it takes a text, the text", CALL_ARGUMENTS),
+    ("call", "ARGUMENTS", "Its arguments, each as JSON or, where it takes a text, the text", CALL_ARGUMENTS),
     (
         "call",
         "arg",
@@ -144,7 +144,7 @@ const CALL_ARGUMENTS: &str = "\
 Its arguments. One that is JSON of its parameter's type is that; else, where the parameter is a string, a char or an enum, or an \
 option of one, the text itself is meant";
 
-/// Returns what a command says of an argument, by its long name or its identifier, if it has words of its own.
+/// Returns what a command says of an argument, if it has words of its own.
 pub fn words_of(command: &str, argument: &str) -> Option<Words> {
     let found = WORDS.iter().find(|(of, name, ..)| *of == command && *name == argument);
     found.map(|(_, _, short, long)| Words { short: (!short.is_empty()).then_some(*short), long })
