@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, Command};
 use examples::examples;
 use words::words_of;
 
-/// An option's place: its long name, and its line in `-h`, which is empty for an option that `-h` leaves out.
+/// An option's place: its long name, behind that of its command if others have another option of that name, and its line in `-h`, which is empty for an option that `-h` leaves out.
 type Row = (&'static str, &'static str);
 
 /// The groups of options, in the order of the help. An option that is in none of them stands under `Options`.
@@ -52,7 +52,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("delimiter", ""),
             ("results", ""),
             ("unordered", ""),
-            ("json", "Print one JSON object"),
+            ("json", "Print a JSON object"),
         ],
     ),
     (
@@ -105,6 +105,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("name", "Name of this host [default: the machine's, and digits]"),
             ("via-storage", ""),
             ("speculate", ""),
+            ("check", ""),
             ("creds", ""),
             ("nkey", ""),
             ("tls-ca", ""),
@@ -115,7 +116,7 @@ const GROUPS: &[(&str, &[Row])] = &[
         "Diagnostics",
         &[
             ("dry-run", "Say what would run, and run nothing"),
-            ("check", "Check everything, and run nothing"),
+            ("run check", "Check everything, and run nothing"),
             ("older", "Only what was not used for so long, such as 30d"),
             ("progress", ""),
             ("sandbox", ""),
@@ -127,8 +128,14 @@ const GROUPS: &[(&str, &[Row])] = &[
     ),
 ];
 
-/// What follows the options of a command that has some.
-const OF_OPTIONS: &str = "Options can be set in the environment too: --max-output as WASMPOOL_MAX_OUTPUT, and so on.";
+/// Returns what follows the options of a command that has some.
+fn of_options(command: &Command) -> Option<String> {
+    let options = command.get_arguments().filter(|arg| arg.get_env().is_some());
+    // The longest name shows best what becomes of it.
+    let option = options.filter_map(Arg::get_long).max_by_key(|long| long.len())?;
+    let variable = option.to_uppercase().replace('-', "_");
+    Some(format!("Options can be set in the environment too: --{option} as WASMPOOL_{variable}, and so on."))
+}
 
 /// What follows the help of `wasmpool` itself.
 const OF_ALL: &str = "\
@@ -174,7 +181,7 @@ fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
     let called = format!("{above} {name}");
     let mut args: Vec<Arg> = command.get_arguments().map(|arg| in_group(arg.clone(), &name, reader)).collect();
     args.push(in_group(help(), &name, reader));
-    args.sort_by_key(|arg| if arg.is_positional() { (0, 0) } else { place(arg) });
+    args.sort_by_key(|arg| if arg.is_positional() { (0, 0) } else { place(arg, &name) });
     let ordered = args.into_iter().enumerate().map(|(at, arg)| arg.display_order(at));
     let about = command.get_about().cloned().unwrap_or_default();
     let long_about = command.get_long_about().cloned().unwrap_or_else(|| about.clone());
@@ -185,13 +192,13 @@ fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
         .disable_help_flag(true)
         .override_usage(usage(command, &called))
         .args(ordered);
-    let has_options = command.get_arguments().any(|arg| arg.get_env().is_some());
-    if has_options {
-        made = made.after_help(OF_OPTIONS);
+    let of_options = of_options(command);
+    if let Some(of_options) = &of_options {
+        made = made.after_help(of_options);
     }
     let examples = examples(&name);
     if !examples.is_empty() {
-        let rest = if has_options { format!("\n\n{OF_OPTIONS}") } else { String::new() };
+        let rest = of_options.map_or_else(String::new, |of_options| format!("\n\n{of_options}"));
         made = made.after_long_help(format!("Examples:\n{examples}{rest}"));
     }
     if command.has_subcommands() {
@@ -217,14 +224,16 @@ fn usage(command: &Command, called: &str) -> String {
     usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned()
 }
 
-/// Returns the group of an option, and its place there.
-fn place(arg: &Arg) -> (usize, usize) {
+/// Returns the group of a command's option, and its place there.
+fn place(arg: &Arg, command: &str) -> (usize, usize) {
     let long = arg.get_long().unwrap_or_default();
-    let found = GROUPS.iter().enumerate().find_map(|(group, (_, rows))| {
-        let at = rows.iter().position(|(name, _)| *name == long)?;
-        Some((group + 1, at))
-    });
-    found.unwrap_or((usize::MAX, 0))
+    let found = |wanted: &str| {
+        GROUPS.iter().enumerate().find_map(|(group, (_, rows))| {
+            let at = rows.iter().position(|(name, _)| *name == wanted)?;
+            Some((group + 1, at))
+        })
+    };
+    found(&format!("{command} {long}")).or_else(|| found(long)).unwrap_or((usize::MAX, 0))
 }
 
 /// Returns the name by which [`words`] knows an argument: an option and another argument may have the same identifier.
@@ -238,13 +247,13 @@ fn in_group(arg: Arg, command: &str, reader: Reader) -> Arg {
     let id = key(&arg);
     let own = words_of(command, &id);
     let text = |styled: Option<&StyledStr>| styled.map(StyledStr::to_string);
-    let long = own.map(|words| words.long.to_owned());
+    let long = own.and_then(|words| words.long).map(str::to_owned);
     let long = long.or_else(|| text(arg.get_long_help())).or_else(|| text(arg.get_help())).unwrap_or_default();
     if arg.is_positional() {
         let short = own.and_then(|words| words.short).map_or_else(|| long.clone(), str::to_owned);
         return arg.help(short).long_help(long);
     }
-    let (group, row) = place(&arg);
+    let (group, row) = place(&arg, command);
     let heading = group.checked_sub(1).and_then(|group| GROUPS.get(group));
     let short = own.and_then(|words| words.short);
     let short = short.or_else(|| heading.and_then(|(_, rows)| rows.get(row)).map(|(_, short)| *short));
@@ -314,9 +323,27 @@ mod tests {
     fn each_option_has_a_group() {
         for (name, command) in commands() {
             for option in command.get_arguments().filter_map(Arg::get_long) {
-                let named = GROUPS.iter().filter(|(_, rows)| rows.iter().any(|(row, _)| *row == option)).count();
-                assert_eq!(named, 1, "{name} --{option}: it has no place in help.rs, or several");
+                let rows = || GROUPS.iter().flat_map(|(_, rows)| rows.iter().map(|(row, _)| *row));
+                let own = format!("{} {option}", command.get_name());
+                let named = |wanted: &str| rows().filter(|row| *row == wanted).count();
+                let places = if named(&own) > 0 { named(&own) } else { named(option) };
+                assert_eq!(places, 1, "{name} --{option}: it has no place in help.rs, or several");
             }
+        }
+    }
+
+    #[test]
+    fn each_place_is_of_an_option_that_there_is() {
+        let commands = commands();
+        for (row, _) in GROUPS.iter().flat_map(|(_, rows)| rows.iter()) {
+            let is_row = |command: &Command, arg: &Arg| {
+                let long = arg.get_long().unwrap_or_default();
+                *row == long || *row == format!("{} {long}", command.get_name())
+            };
+            // The parser adds the option for the version when it is built.
+            let found =
+                *row == "version" || commands.iter().any(|(_, one)| one.get_arguments().any(|arg| is_row(one, arg)));
+            assert!(found || cfg!(not(feature = "hosts")), "{row}");
         }
     }
 

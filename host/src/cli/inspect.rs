@@ -41,7 +41,7 @@ pub fn inspect(args: &InspectArgs) -> Result<Exit, Stop> {
     let prepared = prepare(args, &wasm, &ArtifactCache::of_user())?;
     let inspected = Inspected { wasm: &wasm, meta: &prepared.meta, manifest: manifest.as_ref() };
     let out = match json {
-        true => json::described(&inspected),
+        true => json::described(&inspected).map_err(|e| format!("cannot write the description: {e}"))?,
         false => text::described(&inspected, args.verbosity.verbose > 0),
     };
     super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())

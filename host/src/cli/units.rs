@@ -11,7 +11,6 @@ use clap::parser::ValueSource;
 use super::share::{self, ParseShareError, SharedObject, SharedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
-use wasmpool_core::text::{ForeignText, ShellWord};
 #[cfg(feature = "hosts")]
 use wasmpool_hosts::names::HostName;
 #[cfg(feature = "hosts")]

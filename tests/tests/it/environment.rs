@@ -7,9 +7,14 @@ use crate::support::wat::{SQUARE, minus_twice};
 /// That each option has its variable, a test of the parser sees.
 #[test]
 fn the_help_says_by_which_variable_an_option_is_set() {
-    for command in ["map", "exec", "call", "inspect", "compile", "serve"] {
+    for command in ["map", "exec", "call", "inspect", "compile", "serve", "hosts", "new"] {
         let help = wasmpool().args([command, "--help"]).run().exits(0);
-        assert!(help.text().contains("--max-output as WASMPOOL_MAX_OUTPUT"), "{command}: {}", help.text());
+        let said =
+            help.text().lines().find_map(|line| line.strip_prefix("Options can be set in the environment too: --"));
+        let (option, rest) = said.and_then(|said| said.split_once(" as ")).unwrap_or_else(|| panic!("{}", help.text()));
+        let variable = format!("WASMPOOL_{}", option.to_uppercase().replace('-', "_"));
+        assert!(rest.starts_with(&variable), "{command}: {said:?}");
+        assert!(help.text().contains(&format!(" --{option}")), "{command} has no --{option}");
     }
 }
 

@@ -48,9 +48,9 @@ pub fn examples(command: &str) -> &'static str {
         }
         "serve" => {
             "  Take chunks of runs on other machines, with four workers:
-    wasmpool serve --via nats://127.0.0.1:4222 -j 4"
+    wasmpool serve --via tls://nats.example.com:4222 --creds host.creds -j 4"
         }
-        "hosts" => "    wasmpool hosts --via nats://127.0.0.1:4222",
+        "hosts" => "    wasmpool hosts --via tls://nats.example.com:4222 --creds user.creds",
         "new" => {
             "  A plugin in Rust, with its build command in its README:
     wasmpool new rust check"

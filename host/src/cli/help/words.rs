@@ -6,13 +6,13 @@
 pub struct Words {
     /// The line in `-h`, where it is not that of the other commands.
     pub short: Option<&'static str>,
-    pub long: &'static str,
+    pub long: Option<&'static str>,
 }
 
-/// A command, an argument of it (an option by its long name, another by its identifier in capital letters), its line in `-h` if that is another one, and its text in `--help`.
+/// A command, an argument of it (an option by its long name, another by its identifier in capital letters), its line in `-h`, and its text in `--help`.
 type Entry = (&'static str, &'static str, &'static str, &'static str);
 
-/// Stands in place of the line in `-h` for that of the other commands.
+/// Stands in place of a line or text for that of the other commands.
 const SAME: &str = "";
 
 const WORDS: &[Entry] = &[
@@ -114,15 +114,29 @@ const WORDS: &[Entry] = &[
         "serve",
         "via",
         "The message system through which runs come",
-        "The message system through which runs come: a NATS server with JetStream, as nats://127.0.0.1:4222",
+        "The message system through which runs come: a NATS server with JetStream, as tls://nats.example.com:4222",
     ),
+    ("serve", "tls-ca", TLS_CA, SAME),
+    ("serve", "creds", CREDS, SAME),
+    ("serve", "nkey", NKEY, SAME),
+    ("serve", "print-permissions", "Print what the message system has to permit, and serve nothing", SAME),
+    ("serve", "policy", "The largest limits of runs, and what they may reach here", SAME),
+    ("serve", "sandbox", "strict (unless given), best-effort or off", SAME),
+    ("hosts", "tls-ca", TLS_CA, SAME),
+    ("hosts", "creds", CREDS, SAME),
+    ("hosts", "nkey", NKEY, SAME),
+    ("hosts", "json", "Print a JSON object for each", SAME),
     (
         "hosts",
         "via",
         "The message system through which they serve",
-        "The message system through which they serve: a NATS server with JetStream, as nats://127.0.0.1:4222. Each host tells of itself once a second",
+        "The message system through which they serve: a NATS server with JetStream, as tls://nats.example.com:4222. Each host tells of itself once a second",
     ),
 ];
+
+const TLS_CA: &str = "Believe the server if an authority in FILE has signed its certificate";
+const CREDS: &str = "Log in with the credentials in FILE, as nsc writes them";
+const NKEY: &str = "Log in with the key whose seed is in FILE";
 
 const MAP_TASK: &str =
     "The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)";
@@ -147,7 +161,8 @@ option of one, the text itself is meant";
 /// Returns what a command says of an argument, if it has words of its own.
 pub fn words_of(command: &str, argument: &str) -> Option<Words> {
     let found = WORDS.iter().find(|(of, name, ..)| *of == command && *name == argument);
-    found.map(|(_, _, short, long)| Words { short: (!short.is_empty()).then_some(*short), long })
+    let own = |text: &'static str| (text != SAME).then_some(text);
+    found.map(|(_, _, short, long)| Words { short: own(short), long: own(long) })
 }
 
 /// Returns every command and argument that has words of its own.

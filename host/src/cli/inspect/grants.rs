@@ -47,8 +47,7 @@ pub fn usable(imports: &[String]) -> Vec<UsableGrant<'_>> {
         gives: grant.gives,
         imports: imports
             .iter()
-            // A name that is not plain is shown in backticks.
-            .map(|import| import.as_str())
+            .map(String::as_str)
             .filter(|import| grant.imports.iter().any(|beginning| import.starts_with(beginning)))
             .collect(),
     };

@@ -66,7 +66,7 @@ struct Plugin<'a> {
 }
 
 /// Returns the description on one line.
-pub fn described(inspected: &Inspected<'_>) -> String {
+pub fn described(inspected: &Inspected<'_>) -> serde_json::Result<String> {
     let Inspected { wasm, meta, manifest } = inspected;
     let description = &meta.description;
     let (users, others) = inspected.functions();
@@ -96,8 +96,7 @@ pub fn described(inspected: &Inspected<'_>) -> String {
         memory_at_start: meta.needs.map(|needs| needs.initial_memory),
         plugin: manifest.map(|manifest| Plugin { function: manifest.function.as_deref(), asks: manifest.sentences() }),
     };
-    // Nothing in it can fail to be written: names of members are texts.
-    serde_json::to_string(&description).unwrap_or_default() + "\n"
+    Ok(serde_json::to_string(&description)? + "\n")
 }
 
 fn function(export: &ExportLine) -> Function<'_> {
