@@ -30,14 +30,15 @@ pub fn cache(args: &CacheArgs) -> Result<Exit, Stop> {
 /// Returns a line for each entry, the one last used at the end, and a line with the sum.
 fn listed(entries: &[CacheEntry], directory: &str) -> String {
     let mut out = String::new();
+    let width = entries.iter().map(|entry| bytes_said(entry.bytes).len()).max().unwrap_or_default();
     if !entries.is_empty() {
-        out += &format!("{:<DIGITS$}  {:>9}  {:<10}  {}\n", "task", "size", "last used", "made by");
+        out += &format!("{:<DIGITS$}  {:<width$}  {:<10}  {}\n", "task", "size", "last used", "made by");
     }
     for entry in entries {
         let hash = entry.hash.get(..DIGITS).unwrap_or("unfinished");
         let by = if entry.unfinished { String::new() } else { format!("wasmpool {}", entry.version) };
         let used = age(entry.used.elapsed().unwrap_or_default());
-        let row = format!("{hash:<DIGITS$}  {:>9}  {used:<10}  {by}", bytes_said(entry.bytes));
+        let row = format!("{hash:<DIGITS$}  {:<width$}  {used:<10}  {by}", bytes_said(entry.bytes));
         out += row.trim_end();
         out.push('\n');
     }

@@ -131,8 +131,9 @@ const GROUPS: &[(&str, &[Row])] = &[
 /// Returns what follows the options of a command that has some.
 fn of_options(command: &Command) -> Option<String> {
     let options = command.get_arguments().filter(|arg| arg.get_env().is_some());
-    // The longest name shows best what becomes of it.
-    let option = options.filter_map(Arg::get_long).max_by_key(|long| long.len())?;
+    // The longest name that leaves the sentence on one line shows best what becomes of it.
+    let short = options.filter_map(Arg::get_long).filter(|long| long.len() <= 14);
+    let option = short.max_by_key(|long| long.len())?;
     let variable = option.to_uppercase().replace('-', "_");
     Some(format!("Options can be set in the environment too: --{option} as WASMPOOL_{variable}, and so on."))
 }

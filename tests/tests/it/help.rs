@@ -143,7 +143,10 @@ fn every_command_has_a_manual_page() {
         let text = std::fs::read_to_string(folder.path().join(command)).expect(command);
         assert!(text.contains(".SH SYNOPSIS"), "{command}");
         // Where there is a program that shows them, it has nothing to complain of.
-        let shown = Command::new("groff").args(["-man", "-Tutf8", "-ww"]).arg(folder.path().join(command)).output();
+        let shown = Command::new("groff")
+            .args(["-K", "utf8", "-man", "-Tutf8", "-ww"])
+            .arg(folder.path().join(command))
+            .output();
         if let Ok(shown) = shown {
             assert_eq!(String::from_utf8_lossy(&shown.stderr), "", "{command}");
         }

@@ -134,7 +134,7 @@ const WORDS: &[Entry] = &[
     ),
 ];
 
-const TLS_CA: &str = "Believe the server if an authority in FILE has signed its certificate";
+const TLS_CA: &str = "Believe certificates that an authority in FILE has signed";
 const CREDS: &str = "Log in with the credentials in FILE, as nsc writes them";
 const NKEY: &str = "Log in with the key whose seed is in FILE";
 
