@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::apart::{self, ReadFiles};
+use super::apart;
 use super::args::{OutputFormat, ShowProgress};
 use super::checking::{self, Findings};
 use super::exit::{Exit, Stop};
@@ -13,7 +13,7 @@ use super::progress::RunProgress;
 use super::run::{SupervisorWork, prepare};
 use super::signals;
 use super::spec::{RunSpec, TaskSpecs, WorkSpec};
-use super::stream::{columns, formed, inputs, items, notice, workers};
+use super::stream::{columns, formed, inputs, items, notice, read_files, workers};
 use wasmpool_core::artifact::TaskDescription;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
@@ -41,8 +41,7 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
         TaskSpecs::Several(tasks) => tasks.iter().map(|task| (Some(task.name.as_str()), task.file.as_path())).collect(),
     };
     let inputs = inputs(spec)?;
-    let read = ReadFiles::of(spec, named.iter().map(|(_, task)| *task)).and_inputs(inputs.same_files());
-    apart::check(&read, spec)?;
+    apart::check(&read_files(spec, named.iter().map(|(_, task)| *task), &inputs), spec)?;
     // A pipe may never end.
     let countable = inputs.size().is_some();
     let mut items = items(spec, inputs, &RunProgress::new(ShowProgress::Never, spec.verbosity, None));

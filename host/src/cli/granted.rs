@@ -12,6 +12,7 @@ pub fn granted(grants: &GrantSpec) -> Vec<String> {
         let right = if word.is_empty() { String::new() } else { format!(":{word}") };
         format!("share {}{right}", ForeignText::of(&share.spec.name))
     });
+    let served = grants.served.iter().map(|share| format!("share {}", ForeignText::of(&share.to_string())));
     let directories = grants.directories.iter().map(|one| {
         let (host, guest) = (ForeignText::of(&one.host), ForeignText::of(&one.guest));
         format!("dir {host}::{guest}{}", mode(one.writable))
@@ -19,5 +20,5 @@ pub fn granted(grants: &GrantSpec) -> Vec<String> {
     let scratch = grants.scratch.iter().map(|name| format!("scratch {}", ForeignText::of(name.as_str())));
     let peers = grants.peers.iter().map(|peer| format!("allow-net {}:{}", ForeignText::of(&peer.host), peer.port));
     let variables = grants.env.iter().map(|variable| format!("env {}", ForeignText::of(&variable.0)));
-    shares.chain(directories).chain(scratch).chain(peers).chain(variables).collect()
+    shares.chain(served).chain(directories).chain(scratch).chain(peers).chain(variables).collect()
 }

@@ -10,7 +10,8 @@ use clap::{Arg, ArgAction, Command};
 use examples::examples;
 use words::words_of;
 
-/// An option's place: its long name, behind that of its command if others have another option of that name, and its line in `-h`, which is empty for an option that `-h` leaves out.
+/// An option's place: its long name, behind that of its command if others have another option of that name, and its line in
+/// `-h`, which is empty for an option that `-h` leaves out.
 type Row = (&'static str, &'static str);
 
 /// The groups of options, in the order of the help. An option that is in none of them stands under `Options`.
@@ -103,6 +104,7 @@ const GROUPS: &[(&str, &[Row])] = &[
         &[
             ("via", ""),
             ("name", "Name of this host [default: the machine's, and digits]"),
+            ("state", "Where to keep what the objects hold, from one start to the next"),
             ("via-storage", ""),
             ("speculate", ""),
             ("check", ""),
@@ -158,7 +160,7 @@ pub enum Reader {
 /// Returns the parser of the command line with the layout of its help.
 pub fn command(reader: Reader) -> Command {
     let plain = super::command();
-    let subcommands: Vec<Command> = plain.get_subcommands().map(|one| laid_out(one, "wasmpool", reader)).collect();
+    let subcommands: Vec<Command> = plain.get_subcommands().map(|one| laid_out(one, "", reader)).collect();
     let about = plain.get_about().cloned().unwrap_or_default();
     let long_about = plain.get_long_about().cloned().unwrap_or_else(|| about.clone());
     Command::new("wasmpool")
@@ -176,10 +178,10 @@ pub fn command(reader: Reader) -> Command {
 const WIDEST: usize = 100;
 
 /// Returns a command whose options stand in their groups. The parser shows groups in the order of their first options, so
-/// the options are put into order.
+/// the options are put into order. `above` has the names of the commands that this one is below.
 fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
-    let name = command.get_name().to_owned();
-    let called = format!("{above} {name}");
+    let own_name = command.get_name().to_owned();
+    let name = format!("{above} {own_name}").trim_start().to_owned();
     let mut args: Vec<Arg> = command.get_arguments().map(|arg| in_group(arg.clone(), &name, reader)).collect();
     args.push(in_group(help(), &name, reader));
     args.sort_by_key(|arg| if arg.is_positional() { (0, 0) } else { place(arg, &name) });
@@ -187,11 +189,11 @@ fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
     let about = command.get_about().cloned().unwrap_or_default();
     let long_about = command.get_long_about().cloned().unwrap_or_else(|| about.clone());
     // The parser keeps names for as long as the program runs, and help is made once in that time.
-    let mut made = Command::new(&*name.clone().leak())
+    let mut made = Command::new(&*own_name.leak())
         .about(about)
         .long_about(long_about)
         .disable_help_flag(true)
-        .override_usage(usage(command, &called))
+        .override_usage(usage(command, &name))
         .args(ordered);
     let of_options = of_options(command);
     if let Some(of_options) = &of_options {
@@ -203,7 +205,7 @@ fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
         made = made.after_long_help(format!("Examples:\n{examples}{rest}"));
     }
     if command.has_subcommands() {
-        let below: Vec<Command> = command.get_subcommands().map(|one| laid_out(one, &called, reader)).collect();
+        let below: Vec<Command> = command.get_subcommands().map(|one| laid_out(one, &name, reader)).collect();
         made = made.subcommands(below).subcommand_required(true).arg_required_else_help(true);
         made = made.disable_help_subcommand(true);
     }
@@ -220,8 +222,8 @@ fn help() -> Arg {
 }
 
 /// Returns the usage of a command, which was written for it or is made of its arguments.
-fn usage(command: &Command, called: &str) -> String {
-    let usage = command.clone().bin_name(called).render_usage().to_string();
+fn usage(command: &Command, name: &str) -> String {
+    let usage = command.clone().bin_name(format!("wasmpool {name}")).render_usage().to_string();
     usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned()
 }
 
@@ -302,6 +304,11 @@ mod tests {
         all.into_iter().filter(|(name, _)| !name.ends_with(" help")).collect()
     }
 
+    /// Returns the name by which the tables know a command.
+    fn in_tables(name: &str) -> &str {
+        name.strip_prefix("wasmpool ").unwrap_or_default()
+    }
+
     #[test]
     fn the_short_help_of_each_command_fits_on_one_screen() {
         for (name, command) in commands() {
@@ -325,7 +332,7 @@ mod tests {
         for (name, command) in commands() {
             for option in command.get_arguments().filter_map(Arg::get_long) {
                 let rows = || GROUPS.iter().flat_map(|(_, rows)| rows.iter().map(|(row, _)| *row));
-                let own = format!("{} {option}", command.get_name());
+                let own = format!("{} {option}", in_tables(&name));
                 let named = |wanted: &str| rows().filter(|row| *row == wanted).count();
                 let places = if named(&own) > 0 { named(&own) } else { named(option) };
                 assert_eq!(places, 1, "{name} --{option}: it has no place in help.rs, or several");
@@ -337,13 +344,13 @@ mod tests {
     fn each_place_is_of_an_option_that_there_is() {
         let commands = commands();
         for (row, _) in GROUPS.iter().flat_map(|(_, rows)| rows.iter()) {
-            let is_row = |command: &Command, arg: &Arg| {
+            let is_row = |name: &str, arg: &Arg| {
                 let long = arg.get_long().unwrap_or_default();
-                *row == long || *row == format!("{} {long}", command.get_name())
+                *row == long || *row == format!("{} {long}", in_tables(name))
             };
             // The parser adds the option for the version when it is built.
-            let found =
-                *row == "version" || commands.iter().any(|(_, one)| one.get_arguments().any(|arg| is_row(one, arg)));
+            let found = *row == "version"
+                || commands.iter().any(|(name, one)| one.get_arguments().any(|arg| is_row(name, arg)));
             assert!(found || cfg!(not(feature = "hosts")), "{row}");
         }
     }
@@ -374,10 +381,21 @@ mod tests {
     #[test]
     fn words_of_a_command_are_about_options_that_it_has() {
         for (command, option) in words::all() {
-            let all = super::super::command();
-            let found = all.find_subcommand(command).expect(command);
-            let has = |arg: &Arg| key(arg) == option;
-            assert!(found.get_arguments().any(has), "{command} {option}");
+            let found = commands().into_iter().find(|(name, _)| in_tables(name) == command);
+            let known = found.is_some_and(|(_, found)| found.get_arguments().any(|arg| key(arg) == option));
+            assert!(known || cfg!(not(feature = "hosts")), "{command} {option}");
+        }
+    }
+
+    #[test]
+    fn no_words_repeat_what_is_said_where_an_argument_is_defined() {
+        let plain = super::super::command();
+        for (name, option) in words::all() {
+            let Some(said) = words_of(name, option).and_then(|words| words.long) else { continue };
+            let command = name.split(' ').try_fold(&plain, |above, one| above.find_subcommand(one));
+            let arg = command.and_then(|command| command.get_arguments().find(|arg| key(arg) == option));
+            let defined = arg.and_then(|arg| arg.get_long_help().or(arg.get_help())).map(StyledStr::to_string);
+            assert_ne!(defined.as_deref(), Some(said), "{name} {option}");
         }
     }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::support::binary;
 use crate::support::run::wasmpool;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "map",
     "exec",
     "call",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 13] = [
     "doctor",
     "serve",
     "hosts",
+    "share",
     "completions",
     "man",
 ];

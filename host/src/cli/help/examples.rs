@@ -50,6 +50,11 @@ pub fn examples(command: &str) -> &'static str {
             "  Take chunks of runs on other machines, with four workers:
     wasmpool serve --via tls://nats.example.com:4222 --creds host.creds -j 4"
         }
+        "share serve" => {
+            "  Keep the objects of a file from one start to the next, and reach one of them from a run:
+    wasmpool share serve backlog.toml --via tls://nats.example.com:4222 --state backlog.json
+    wasmpool map crawl.wasm urls.jsonl --via tls://nats.example.com:4222 --share jobs@backlog:put"
+        }
         "hosts" => "    wasmpool hosts --via tls://nats.example.com:4222 --creds user.creds",
         "new" => {
             "  A plugin in Rust, with its build command in its README:

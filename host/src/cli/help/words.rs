@@ -9,29 +9,23 @@ pub struct Words {
     pub long: Option<&'static str>,
 }
 
-/// A command, an argument of it (an option by its long name, another by its identifier in capital letters), its line in `-h`, and its text in `--help`.
+/// A command, an argument of it (an option by its long name, another by its identifier in capital letters), its line in `-h`,
+/// and its text in `--help`.
 type Entry = (&'static str, &'static str, &'static str, &'static str);
 
 /// Stands in place of a line or text for that of the other commands.
 const SAME: &str = "";
 
 const WORDS: &[Entry] = &[
-    ("map", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("exec", "TASK", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", EXEC_TASK),
-    ("exec", "ARGUMENTS", "Arguments: `{}` is the item; without it, the item is standard input", EXEC_ARGUMENTS),
-    ("call", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("inspect", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
-    ("compile", "TASK", "A component or core module (.wasm, .wat), or a plugin", MAP_TASK),
+    ("map", "TASK", TASK, SAME),
+    ("exec", "TASK", "A core module with `_start`, a component with `wasi:cli/run`, or a plugin", SAME),
+    ("exec", "ARGUMENTS", "Arguments: `{}` is the item; without it, the item is standard input", SAME),
+    ("call", "TASK", TASK, SAME),
+    ("inspect", "TASK", TASK, SAME),
+    ("compile", "TASK", TASK, SAME),
     ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
-    ("serve", "workers", SAME, "Worker processes, over all runs [default: the CPUs this process may use]"),
-    ("exec", "output-format", "raw (unless given), values or records", EXEC_OUTPUT_FORMAT),
-    ("map", "output-format", "values (unless given), records or raw", MAP_OUTPUT_FORMAT),
-    (
-        "map",
-        "results",
-        SAME,
-        "Put each result into a file of DIR, named by the index of its item, and print the paths. Results are as raw output has them",
-    ),
+    ("exec", "output-format", "raw (unless given), values or records", SAME),
+    ("map", "output-format", "values (unless given), records or raw", SAME),
     (
         "exec",
         "results",
@@ -110,49 +104,30 @@ const WORDS: &[Entry] = &[
         SAME,
         "A directory that the task sees as GUEST and may write to: empty, in memory, as large as --memory allows, gone with the call",
     ),
-    (
-        "serve",
-        "via",
-        "The message system through which runs come",
-        "The message system through which runs come: a NATS server with JetStream, as tls://nats.example.com:4222",
-    ),
+    ("serve", "via", "The message system through which runs come", SAME),
     ("serve", "tls-ca", TLS_CA, SAME),
     ("serve", "creds", CREDS, SAME),
     ("serve", "nkey", NKEY, SAME),
     ("serve", "print-permissions", "Print what the message system has to permit, and serve nothing", SAME),
     ("serve", "policy", "The largest limits of runs, and what they may reach here", SAME),
     ("serve", "sandbox", "strict (unless given), best-effort or off", SAME),
+    ("share serve", "via", "The message system through which runs reach them", SAME),
+    ("share serve", "name", "Name of this server [default: that of FILE, without its extension]", SAME),
+    ("share serve", "tls-ca", TLS_CA, SAME),
+    ("share serve", "creds", CREDS, SAME),
+    ("share serve", "nkey", NKEY, SAME),
+    ("share serve", "sandbox", "strict (unless given), best-effort or off", SAME),
     ("hosts", "tls-ca", TLS_CA, SAME),
     ("hosts", "creds", CREDS, SAME),
     ("hosts", "nkey", NKEY, SAME),
     ("hosts", "json", "Print a JSON object for each", SAME),
-    (
-        "hosts",
-        "via",
-        "The message system through which they serve",
-        "The message system through which they serve: a NATS server with JetStream, as tls://nats.example.com:4222. Each host tells of itself once a second",
-    ),
+    ("hosts", "via", "The message system through which they serve", SAME),
 ];
 
+const TASK: &str = "A component or core module (.wasm, .wat), or a plugin";
 const TLS_CA: &str = "Believe certificates that an authority in FILE has signed";
 const CREDS: &str = "Log in with the credentials in FILE, as nsc writes them";
 const NKEY: &str = "Log in with the key whose seed is in FILE";
-
-const MAP_TASK: &str =
-    "The task: a component or core module, or their text form (.wat); or a plugin (plugin.toml, or its directory)";
-
-const EXEC_TASK: &str = "\
-The command: a core module with `_start` (WASI preview 1), or a component that exports `wasi:cli/run`; or a plugin (plugin.toml, \
-or its directory)";
-
-const EXEC_ARGUMENTS: &str = "\
-Arguments of the command. `{}` in them is the item and `{#}` its index, from 0; where there is no `{}`, the item is the command's \
-standard input";
-
-const EXEC_OUTPUT_FORMAT: &str =
-    "How outcomes are printed: raw is what a command wrote to its standard output, as it is";
-
-const MAP_OUTPUT_FORMAT: &str = "How outcomes are printed [default: values; with --task records]";
 
 const CALL_ARGUMENTS: &str = "\
 Its arguments. One that is JSON of its parameter's type is that; else, where the parameter is a string, a char or an enum, or an \
