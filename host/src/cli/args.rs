@@ -89,7 +89,7 @@ pub enum Command {
     Call(Box<CallArgs>),
     /// Run the named processes of a file, with shared objects and pipes between them
     Run(RunFileArgs),
-    /// Show what a task exports and imports, what an item looks like, and which grants it can use
+    /// Show what a task exports and imports, an example item, and the grants it can use
     Inspect(InspectArgs),
     /// Compile a task ahead of time into the cache
     Compile(TaskArgs),

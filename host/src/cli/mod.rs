@@ -72,7 +72,8 @@ pub fn main() -> Exit {
     block_size_signal();
     signals::hear_of_children();
     let ahead = ahead::start();
-    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).and_then(|matches| {
+    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
+    let parsed = parsed.map_err(meant::command_named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });

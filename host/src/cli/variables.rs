@@ -3,7 +3,7 @@
 
 use std::env;
 
-use wasmpool_core::text::ForeignText;
+use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::tell;
 
 use super::meant::nearest;
@@ -42,7 +42,7 @@ pub fn tell_of_unknown() {
     }
     let known = known();
     for name in given.iter().filter(|name| !known.contains(name)) {
-        tell!("wasmpool: {}", unknown(name, &known));
+        tell!("wasmpool: {}", MessageLines(&unknown(name, &known)));
     }
 }
 

@@ -85,7 +85,7 @@ fn a_misspelt_command_or_option_is_answered_with_the_nearest() {
         (&["new", "pyton", "x"], "python"),
     ] {
         let output = wasmpool().args(words).run().exits(2);
-        assert!(output.stderr.contains(meant), "{words:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("'{meant}'")), "{words:?}: {}", output.stderr);
     }
 }
 

@@ -76,7 +76,7 @@ fn functions(out: &mut String, users: &[&ExportLine]) {
     *out += "functions:\n";
     let (shown, more) = few(users, LISTED);
     for export in shown {
-        entry(out, &line(export));
+        *out += &wrapped(&shown_line(&line(export)));
         if let Some(example) = &export.example {
             *out += &format!("{INDENT}item: {}\n", ForeignText::of(example));
         }
@@ -84,7 +84,8 @@ fn functions(out: &mut String, users: &[&ExportLine]) {
     tell_more(out, more);
 }
 
-/// Prints a list whose lines contain text that the task's author chose.
+/// Prints a list whose lines contain text that the task's author chose. They are not wrapped, so that none of them can look
+/// like several.
 fn section(out: &mut String, title: &str, lines: &[String]) {
     if lines.is_empty() {
         *out += &format!("{title}: none\n");
@@ -93,7 +94,7 @@ fn section(out: &mut String, title: &str, lines: &[String]) {
     *out += &format!("{title}:\n");
     let (shown, more) = few(lines, LISTED);
     for line in shown {
-        entry(out, line);
+        *out += &format!("  {}\n", shown_line(line));
     }
     tell_more(out, more);
 }
@@ -111,11 +112,11 @@ fn line(export: &ExportLine) -> String {
     }
 }
 
-/// Prints a line of a list, wrapped at its blanks.
-fn entry(out: &mut String, text: &str) {
-    *out += &wrapped(&ForeignText::of(text).at_most(LONGEST).to_string());
+fn shown_line(text: &str) -> String {
+    ForeignText::of(text).at_most(LONGEST).to_string()
 }
 
+/// Returns an entry of a list, wrapped at its blanks.
 fn wrapped(text: &str) -> String {
     let mut out = String::from("  ");
     let mut column = out.len();
