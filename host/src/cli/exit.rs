@@ -3,6 +3,7 @@
 use super::apart::ApartError;
 use super::hints;
 use super::manifest::ManifestError;
+use super::report::ReportError;
 use super::resolve::UsageError;
 use super::spec::GrantSpec;
 use super::stream::FilesError;
@@ -79,7 +80,7 @@ macro_rules! wrong_usage {
     )* };
 }
 
-wrong_usage!(ApartError, CacheError, InputError, ManifestError, TargetError, UsageError);
+wrong_usage!(ReportError, ApartError, CacheError, InputError, ManifestError, TargetError, UsageError);
 
 impl From<FilesError> for Stop {
     fn from(error: FilesError) -> Stop {

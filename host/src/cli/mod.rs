@@ -1,11 +1,13 @@
 //! The command line, a thin layer over the rest of the crate.
 
+mod again;
 mod ahead;
 mod apart;
 mod args;
 mod call;
 mod compiling;
 mod doctor;
+mod early;
 mod exit;
 mod fan;
 mod feed;
@@ -22,6 +24,7 @@ mod misplaced;
 #[cfg(feature = "hosts")]
 mod permissions;
 mod progress;
+mod report;
 mod resolve;
 mod run;
 mod runfile;
@@ -34,12 +37,14 @@ mod signals;
 mod source;
 mod spec;
 mod stream;
+mod terminal;
 pub(crate) mod units;
 mod unreadable;
+mod whole;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
-use wasmpool_run::tell;
+use wasmpool_run::{tell, tell_as};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
@@ -51,11 +56,12 @@ use exit::{Exit, Stop};
 use resolve::UsageError;
 use source::ArgOrigins;
 use spec::RunSpec;
+use terminal::takes_colours;
 use wasmpool_core::setting::SettingNames;
 use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
-use wasmpool_run::stdio::{Stdout, tell_text};
+use wasmpool_run::stdio::{Level, Stdout, tell_text, writes_json};
 
 /// Parses the command line and runs the command.
 pub fn main() -> Exit {
@@ -63,6 +69,7 @@ pub fn main() -> Exit {
     wasmpool_run::descriptors::raise_limit();
     block_size_signal();
     signals::hear_of_children();
+    early::show_as_asked();
     let ahead = ahead::start();
     let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
@@ -98,7 +105,8 @@ pub fn main() -> Exit {
     match result {
         Ok(exit) => exit,
         Err(Stop { exit, message }) => {
-            tell!("wasmpool: {}", MessageLines(&message));
+            let facts = [("exit_code", exit.code().into())];
+            tell_as!(Level::Error, &facts, "wasmpool: {}", MessageLines(&message));
             exit
         }
     }
@@ -157,25 +165,21 @@ fn block_size_signal() {
 fn explain(e: clap::Error) -> Exit {
     let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let e = plainly(e);
-    let text = |terminal: bool| match terminal && takes_colours() {
+    let text = |terminal: bool| match takes_colours(terminal) {
         true => e.render().ansi().to_string(),
         false => e.render().to_string(),
     };
     if !asked {
-        let text = text(io::stderr().is_terminal());
-        tell_text(&text);
+        match writes_json() {
+            true => tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{}", e.render()),
+            false => tell_text(&text(io::stderr().is_terminal())),
+        }
         return Exit::Usage;
     }
     print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
-        tell!("wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
+        tell_as!(Level::Error, &[], "wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
         Exit::Usage
     })
-}
-
-/// Returns true if colours may be sent to the terminal.
-fn takes_colours() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
 /// Writes the whole output of a command to standard output.
