@@ -171,7 +171,10 @@ fn explain(e: clap::Error) -> Exit {
     };
     if !asked {
         match writes_json() {
-            true => tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{}", e.render()),
+            true => {
+                let message = e.render().to_string();
+                tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{message}");
+            }
             false => tell_text(&text(io::stderr().is_terminal())),
         }
         return Exit::Usage;
