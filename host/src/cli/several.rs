@@ -611,11 +611,6 @@ impl TaskFacts {
     }
 }
 
-/// Returns the number of a task's worker among those of all tasks.
-fn numbered(task: usize, tasks: usize, id: WorkerId) -> WorkerId {
-    id.saturating_mul(tasks as WorkerId).saturating_add(task as WorkerId)
-}
-
 /// The destination of one task's outcomes.
 struct TaskOutcomes<'a> {
     task: usize,
@@ -645,14 +640,14 @@ impl TaskOutcomes<'_> {
 
     /// Returns the number of a worker among those of all tasks.
     fn worker(&self, id: WorkerId) -> WorkerId {
-        numbered(self.task, self.board.names.len(), id)
+        let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
+        id.saturating_mul(tasks).saturating_add(task)
     }
 
-    /// Records something for the reports, if there are any, with the numbers of workers among those of all tasks.
-    fn record(&mut self, act: impl FnOnce(&mut RunRecorder, &dyn Fn(WorkerId) -> WorkerId)) {
-        let (task, tasks) = (self.task, self.board.names.len());
+    /// Records something for the reports, if there are any.
+    fn record(&mut self, act: impl FnOnce(&mut RunRecorder)) {
         if let Some(recorder) = &mut self.recorder {
-            act(recorder, &|id| numbered(task, tasks, id));
+            act(recorder);
         }
     }
 
@@ -701,11 +696,11 @@ impl OutcomeSink for TaskOutcomes<'_> {
         self.lines.reduce(&mut record);
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
-            self.record(|recorder, _| recorder.outcome(outcome));
+            self.record(|recorder| recorder.outcome(outcome));
             return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
-        self.record(|recorder, _| recorder.outcome(ItemOutcome { failure: Some(&failure), ..outcome }));
+        self.record(|recorder| recorder.outcome(ItemOutcome { failure: Some(&failure), ..outcome }));
         if !cut_off {
             self.shown = self.counts.done;
             self.board.failed(self.task, &self.counts, record.index, &failure);
@@ -719,20 +714,23 @@ impl OutcomeSink for TaskOutcomes<'_> {
     }
 
     fn instances(&mut self, counts: InstanceCounts) {
-        self.record(|recorder, _| recorder.instances.add(counts));
+        self.record(|recorder| recorder.instances.add(counts));
         self.board.known().progress.instances(counts);
     }
 
     fn sent(&mut self, worker: WorkerId, first: u64, count: u64) {
-        self.record(|recorder, numbered| recorder.sent(numbered(worker), first, count));
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.sent(worker, first, count));
     }
 
     fn worker_news(&mut self, worker: WorkerId, news: WorkerNews<'_>) {
-        self.record(|recorder, numbered| recorder.worker_news(numbered(worker), news));
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.worker_news(worker, news));
     }
 
     fn worker_ready(&mut self, worker: WorkerId) {
-        self.record(|recorder, numbered| recorder.worker_ready(numbered(worker)));
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.worker_ready(worker));
         self.fan.ready(self.task);
     }
 
@@ -761,7 +759,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
-        self.record(|recorder, _| recorder.lacking.extend(lacking));
+        self.record(|recorder| recorder.lacking.extend(lacking));
         let mut known = self.board.known();
         if !std::mem::replace(&mut known.told_lacking, true) {
             known.progress.unprotected(lacking);
@@ -777,7 +775,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
 
     fn tick(&mut self, items: u64) -> Option<Duration> {
         self.items = items;
-        self.record(|recorder, _| recorder.tick());
+        self.record(|recorder| recorder.tick());
         if self.shown == self.counts.done && !self.board.known().progress.is_shown() {
             return None;
         }

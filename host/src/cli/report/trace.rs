@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::figures::numbered;
 use super::record::RunRecorder;
 
 /// The threads of a row in the trace: its items, the chunks that they belong to, and its processes. Spans of one thread have to
@@ -34,7 +35,7 @@ pub fn write(tasks: &[(String, RunRecorder)], to: &mut dyn Write) -> io::Result<
         for life in recorder.lives.all() {
             let tid = thread(life.row, 2);
             let (from, to) = (life.from, life.to.unwrap_or(life.from));
-            let args = json!({"worker": u64::from(life.worker) + 1, "pid": life.pid});
+            let args = json!({"worker": numbered(life.worker), "pid": life.pid});
             let ready = life.ready.unwrap_or(to);
             event(span("starting", "start", (pid, tid), (from, ready), &args))?;
             if life.ready.is_some() {
@@ -42,12 +43,13 @@ pub fn write(tasks: &[(String, RunRecorder)], to: &mut dyn Write) -> io::Result<
             }
         }
         for chunk in recorder.chunks.all() {
-            let args = json!({"first": chunk.what.first, "items": chunk.what.count, "worker": u64::from(chunk.what.worker) + 1});
+            let args =
+                json!({"first": chunk.what.first, "items": chunk.what.count, "worker": numbered(chunk.what.worker)});
             let name = format!("chunk of {}", chunk.what.count);
             event(span(&name, "chunk", (pid, thread(chunk.row, 1)), (chunk.from, chunk.to), &args))?;
         }
         for item in recorder.items.all() {
-            let mut args = json!({"index": item.what.index, "worker": u64::from(item.what.worker) + 1});
+            let mut args = json!({"index": item.what.index, "worker": numbered(item.what.worker)});
             let failed = item.what.failed.map(|kind| kind.name());
             if let (Some(args), Some(kind)) = (args.as_object_mut(), failed) {
                 args.insert("failed".to_owned(), kind.into());
@@ -59,7 +61,7 @@ pub fn write(tasks: &[(String, RunRecorder)], to: &mut dyn Write) -> io::Result<
             event(span(&name, "item", (pid, thread(item.row, 0)), (item.from, item.to), &args))?;
         }
         for one in recorder.events.all() {
-            let args = json!({"worker": u64::from(one.worker) + 1, "item": one.item, "how": one.how});
+            let args = json!({"worker": numbered(one.worker), "item": one.item, "how": one.how});
             let (name, tid) = (one.what.name(), thread(one.row, 2));
             event(json!({
                 "ph": "i", "s": "t", "name": name, "cat": "worker", "pid": pid, "tid": tid, "ts": micros(one.at), "args": args

@@ -278,6 +278,7 @@ fn look_at(path: &Path) -> Result<InputFile, InputError> {
     let file = SameFile::of_metadata(&metadata);
     Ok(InputFile::Named { file, size: file.map(|_| metadata.len()) })
 }
+
 /// Returns the number of bytes that are left of standard input, if it is a file.
 fn size_of_stdin() -> Option<u64> {
     let mut file = Stdin.duplicate().ok()?;
