@@ -56,12 +56,12 @@ use exit::{Exit, Stop};
 use resolve::UsageError;
 use source::ArgOrigins;
 use spec::RunSpec;
-use terminal::takes_colours;
+use terminal::{messages_take_colours, takes_colours};
 use wasmpool_core::setting::SettingNames;
 use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
-use wasmpool_run::stdio::{Level, Stdout, tell_text, writes_json};
+use wasmpool_run::stdio::{Level, Stdout};
 
 /// Parses the command line and runs the command.
 pub fn main() -> Exit {
@@ -165,21 +165,17 @@ fn block_size_signal() {
 fn explain(e: clap::Error) -> Exit {
     let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let e = plainly(e);
-    let text = |terminal: bool| match takes_colours(terminal) {
+    let text = |coloured: bool| match coloured {
         true => e.render().ansi().to_string(),
         false => e.render().to_string(),
     };
     if !asked {
-        match writes_json() {
-            true => {
-                let message = e.render().to_string();
-                tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{message}");
-            }
-            false => tell_text(&text(io::stderr().is_terminal())),
-        }
+        let text = text(messages_take_colours());
+        let text = text.trim_end();
+        tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{text}");
         return Exit::Usage;
     }
-    print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
+    print(&text(takes_colours(io::stdout().is_terminal()))).unwrap_or_else(|e| {
         tell_as!(Level::Error, &[], "wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
         Exit::Usage
     })

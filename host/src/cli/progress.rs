@@ -195,7 +195,7 @@ impl RunProgress {
         let elapsed = self.clock.elapsed();
         let mut text = match failures {
             0 => format!("{} {}, none failed", grouped(done), one_or_many(done, noun)),
-            _ if terminal::takes_colours(stderr().is_terminal()) => format!("\x1b[31m{failed}\x1b[0m"),
+            _ if terminal::messages_take_colours() => format!("\x1b[31m{failed}\x1b[0m"),
             _ => failed,
         };
         if self.before > 0 {

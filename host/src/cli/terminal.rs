@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::args::UseColour;
+use wasmpool_run::stdio::writes_json;
 
 /// The width where the terminal does not say it.
 const USUAL_WIDTH: usize = 80;
@@ -24,6 +25,11 @@ pub fn takes_colours(is_terminal: bool) -> bool {
         choice if choice == UseColour::Never as u8 => false,
         _ => is_terminal && !is_dumb() && !is_set("NO_COLOR"),
     }
+}
+
+/// Returns true if messages have colours: those for programs never do.
+pub fn messages_take_colours() -> bool {
+    !writes_json() && takes_colours(stderr().is_terminal())
 }
 
 /// Returns true if standard error is a terminal on which a line can be replaced by another.

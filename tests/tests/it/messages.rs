@@ -28,6 +28,9 @@ fn every_message_is_an_object_where_json_is_asked_for() {
     let all = messages(&output);
     let failure = all.iter().find(|message| message["index"] == 1).expect("the failure");
     assert_eq!((&failure["level"], &failure["kind"]), (&"warning".into(), &"invalid-input".into()));
+    let coloured = map(&wat(SQUARE)).args(json).args(["--color", "always", "--progress", "always"]);
+    let coloured = coloured.input("3\n\"x\"\n").run().exits(1);
+    assert!(messages(&coloured).iter().all(|message| !message.to_string().contains("\\u001b")), "{}", coloured.stderr);
     let summary = all.iter().find(|message| message["done"] == 2).expect("the summary");
     assert_eq!((&summary["failed"], &summary["kinds"]["invalid-input"]), (&1.into(), &1.into()));
     // Errors of all sorts, also those of the command line itself.

@@ -4,7 +4,7 @@ mod settings;
 
 use serde::Serialize;
 
-use settings::{SandboxFigures, SettingFigures, command_line, grants, sandbox, settings};
+use settings::{SandboxFigures, SettingFigures, command_line, grants, runs_here, sandbox, settings};
 
 use super::record::{EventKind, MOST_ROWS, RanChunk, RanItem, RunEvent, RunRecorder};
 use super::spans::Span;
@@ -35,7 +35,8 @@ pub struct Report {
     pub end: RunEndFigures,
     pub items: ItemFigures,
     pub settings: SettingFigures,
-    pub sandbox: SandboxFigures,
+    /// `None` over many machines, each of which has its own.
+    pub sandbox: Option<SandboxFigures>,
     pub grants: Vec<String>,
     pub tasks: Vec<TaskFigures>,
 }
@@ -259,7 +260,7 @@ impl Report {
                 done_before,
             },
             settings: settings(spec, workers),
-            sandbox: sandbox(*spec.sandbox, &lacking),
+            sandbox: runs_here(spec).then(|| sandbox(*spec.sandbox, &lacking)),
             grants: grants(spec),
             tasks: recorders.into_iter().map(|(name, recorder)| TaskFigures::of(name, recorder, widest)).collect(),
         }

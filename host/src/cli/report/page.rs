@@ -119,7 +119,10 @@ fn header(page: &mut Page, report: &Report) {
         page.tile("99% took at most", &micros_said(task.times.p99_us), "");
     }
     let sum = |of: fn(&TaskFigures) -> u64| report.tasks.iter().map(of).sum::<u64>();
-    page.tile("worker processes", &grouped(sum(|task| task.workers.started)), "");
+    match report.sandbox {
+        Some(_) => page.tile("worker processes", &grouped(sum(|task| task.workers.started)), ""),
+        None => page.tile("workers on other machines", &grouped(sum(|task| task.timeline.rows.len() as u64)), ""),
+    }
     let (died, late) = (sum(|task| task.workers.died), sum(|task| task.workers.late));
     if died + late > 0 {
         page.tile("workers died, ended as late", &format!("{}, {}", grouped(died), grouped(late)), "bad");
@@ -160,7 +163,7 @@ fn of_task(page: &mut Page, report: &Report, task: &TaskFigures) {
     timeline(page, report, task);
     times(page, task);
     failures(page, task);
-    longest(page, task);
+    longest(page, report, task);
     events(page, task);
     page.raw("</section>\n");
 }
@@ -265,7 +268,7 @@ fn failures(page: &mut Page, task: &TaskFigures) {
     page.raw("</table>\n");
 }
 
-fn longest(page: &mut Page, task: &TaskFigures) {
+fn longest(page: &mut Page, report: &Report, task: &TaskFigures) {
     if task.longest_items.is_empty() {
         return;
     }
@@ -274,7 +277,10 @@ fn longest(page: &mut Page, task: &TaskFigures) {
         page.element("<tr><td class=\"n\">", &item.index.to_string(), "</td>");
         page.element("<td class=\"n\">", &micros_said((item.to_us - item.from_us) as f64), "</td>");
         page.element("<td class=\"n\">", &micros_said(item.from_us as f64), "</td>");
-        page.element("<td class=\"n\">", &item.worker.to_string(), "</td>");
+        // A row of another machine is named after it.
+        let row = task.timeline.rows.get(item.row).filter(|_| report.sandbox.is_none());
+        let worker = row.map_or_else(|| item.worker.to_string(), |row| row.name.clone());
+        page.element("<td class=\"n\">", &worker, "</td>");
         page.element("<td>", item.failed.unwrap_or("ok"), "</td></tr>\n");
     }
     page.raw("</table></div>\n");
@@ -296,7 +302,9 @@ fn events(page: &mut Page, task: &TaskFigures) {
 fn surroundings(page: &mut Page, report: &Report) {
     let settings = &report.settings;
     page.raw("<h2>Settings</h2>\n<table class=\"narrow\">\n");
-    page.row("workers", &grouped(settings.workers as u64));
+    if let Some(workers) = settings.workers {
+        page.row("workers", &grouped(workers as u64));
+    }
     page.row("chunk size", &settings.chunk_size.map_or_else(|| "auto".to_owned(), |size| grouped(size.into())));
     page.row("a fresh instance for each", settings.isolate);
     page.row("time of an item", &elapsed_said(Duration::from_micros(settings.timeout_us)));
@@ -310,14 +318,15 @@ fn surroundings(page: &mut Page, report: &Report) {
     }
     let none = report.grants.is_empty();
     page.row("granted", &if none { "nothing".to_owned() } else { report.grants.join("\n") });
-    let sum = |of: fn(&TaskFigures) -> u64| grouped(report.tasks.iter().map(of).sum());
-    page.row(
-        "instances",
-        &format!("{} fresh, {} restored", sum(|task| task.instances.made), sum(|task| task.instances.restored)),
-    );
+    let sum = |of: fn(&TaskFigures) -> u64| report.tasks.iter().map(of).sum::<u64>();
+    let (made, restored) = (sum(|task| task.instances.made), sum(|task| task.instances.restored));
+    // Other machines do not say how many they made.
+    if made > 0 {
+        page.row("instances", &format!("{} fresh, {} restored", grouped(made), grouped(restored)));
+    }
     page.raw("</table>\n<h2>Isolation</h2>\n<table class=\"narrow\">\n");
-    page.row("mode", report.sandbox.mode);
-    for layer in &report.sandbox.layers {
+    page.row("mode", report.sandbox.as_ref().map_or("each machine has its own", |sandbox| sandbox.mode));
+    for layer in report.sandbox.iter().flat_map(|sandbox| &sandbox.layers) {
         let state = match layer.state {
             "in-force" => "in force".to_owned(),
             "off" => "OFF".to_owned(),

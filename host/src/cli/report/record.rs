@@ -57,6 +57,8 @@ pub struct Life {
     pub from: u64,
     /// The time at which it had loaded the task.
     pub ready: Option<u64>,
+    /// The end of the last item that it answered and that was kept.
+    pub answered: u64,
     /// `None` while it lives.
     pub to: Option<u64>,
 }
@@ -249,7 +251,7 @@ impl RunRecorder {
                 if replaces.is_some() {
                     self.events.push(event(row, EventKind::Restarted, None, ""));
                 }
-                let life = Life { row, worker, pid, from: now, ready: None, to: None };
+                let life = Life { row, worker, pid, from: now, ready: None, answered: now, to: None };
                 let live = Live {
                     life: Some(life),
                     row,
@@ -286,7 +288,9 @@ impl RunRecorder {
         if let Some(row) = self.rows.get_mut(live.row).filter(|_| live.row < MOST_ROWS) {
             row.taken = false;
         }
-        live.life.into_iter().for_each(|life| self.lives.push(Life { to: Some(now), ..life }));
+        if let Some(life) = live.life {
+            self.lives.push(Life { answered: live.items_until, to: Some(now), ..life });
+        }
         Some(live.row)
     }
 
@@ -366,13 +370,15 @@ impl RunRecorder {
     fn of_the_dead(&mut self, index: u64, worker: WorkerId, elapsed: u64, failure: Option<&Failure>) {
         let now = self.now();
         let life = self.lives.all().filter(|life| life.worker == worker).last().copied();
-        let Some(Life { row, to: Some(end), .. }) = life else {
+        let Some(Life { row, answered, to: Some(end), .. }) = life else {
             return;
         };
         let at = end.min(now);
         self.timeline.add(row, at, Cell { busy: elapsed, done: 1, failed: u64::from(failure.is_some()) });
         let what = RanItem { index, worker, failed: failure.map(|failure| failure.kind) };
-        self.items.push(Span { row, from: at.saturating_sub(elapsed), to: at, what });
+        // It began after the items before it, whose ends are known only as late as they were heard of.
+        let from = at.saturating_sub(elapsed).max(answered).min(at);
+        self.items.push(Span { row, from, to: at, what });
     }
 
     fn failed(&mut self, index: u64, failure: &Failure) {

@@ -13,7 +13,8 @@ use wasmpool_scheduler::ChunkSize;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SettingFigures {
-    pub workers: usize,
+    /// `None` over many machines, each of which has its own.
+    pub workers: Option<usize>,
     pub chunk_size: Option<u32>,
     pub isolate: &'static str,
     pub deterministic: bool,
@@ -40,6 +41,17 @@ pub struct LayerFigures {
     pub lacking: Vec<&'static str>,
 }
 
+/// Returns true if the workers are on this machine.
+#[cfg(feature = "hosts")]
+pub fn runs_here(spec: &RunSpec) -> bool {
+    spec.items.via.is_none()
+}
+
+#[cfg(not(feature = "hosts"))]
+pub fn runs_here(_: &RunSpec) -> bool {
+    true
+}
+
 /// Returns the settings in force, by whatever way they were given.
 pub fn settings(spec: &RunSpec, workers: usize) -> SettingFigures {
     let limits = spec.limits();
@@ -48,7 +60,7 @@ pub fn settings(spec: &RunSpec, workers: usize) -> SettingFigures {
         WorkSpec::Command(_) => Isolate::Item,
     };
     SettingFigures {
-        workers,
+        workers: runs_here(spec).then_some(workers),
         chunk_size: match *spec.items.chunk_size {
             ChunkSize::Auto => None,
             ChunkSize::Fixed(size) => Some(size),
