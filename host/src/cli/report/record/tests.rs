@@ -113,3 +113,16 @@ fn failures_are_told_by_message_with_the_first_item_of_each() {
     assert_eq!((traps.count, traps.examples.len()), (100, MESSAGES));
     assert!(traps.examples.iter().enumerate().all(|(nth, example)| example.index == nth as u64 && example.count == 10));
 }
+
+#[test]
+fn an_item_that_ends_its_worker_begins_after_the_one_before_it() {
+    let mut recorder = RunRecorder::new(Instant::now(), false);
+    started(&mut recorder, 0, None);
+    recorder.outcome(outcome(0, 0, 10));
+    recorder.tick();
+    recorder.worker_news(0, WorkerNews::Late { pid: 0, item: Some(1) });
+    let failure = Failure::new(FailureKind::Timeout, "it was late");
+    recorder.outcome(ItemOutcome { failure: Some(&failure), ..outcome(1, 0, u64::MAX) });
+    let items = recorder.items.all();
+    assert!(items[0].to <= items[1].from && items[1].from <= items[1].to, "{items:?}");
+}
