@@ -26,11 +26,12 @@ fn value<T: ValueEnum>(arguments: &[OsString], option: &str, variable: &str) -> 
 /// Returns the value that the last use of an option gives it, as `--option=value` or `--option value`.
 fn last(arguments: &[OsString], option: &str) -> Option<String> {
     let ours = arguments.split(|argument| argument == "--").next()?;
-    let uses = ours.iter().enumerate().filter_map(|(at, argument)| match argument.to_str()?.strip_prefix(option)? {
-        "" => ours.get(at + 1).and_then(|next| next.to_str()),
-        rest => rest.strip_prefix('='),
-    });
-    uses.last().map(str::to_owned)
+    let mut uses =
+        ours.iter().enumerate().filter_map(|(at, argument)| match argument.to_str()?.strip_prefix(option)? {
+            "" => ours.get(at + 1).and_then(|next| next.to_str()),
+            rest => rest.strip_prefix('='),
+        });
+    uses.next_back().map(str::to_owned)
 }
 
 #[cfg(test)]
