@@ -14,13 +14,16 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist package guests rust-guests demo demo-hosts test simulate restoring faults faults-hosts model model-wake model-rings conformance lint bench bench-hosts bench-tools fuzz clean
+.PHONY: help pictures build dist package guests rust-guests demo demo-hosts test simulate restoring faults faults-hosts model model-wake model-rings conformance lint bench bench-hosts bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
 build: ## Build the wasmpool command
 	$(CARGO) build --release --locked -p wasmpool
+
+pictures: build ## Make the pictures of the documents anew, with chromium
+	WASMPOOL_PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --release --locked -p wasmpool-tests --test it pictures::
 
 guests: rust-guests ## Build the example guests, in all languages whose tools are to be had
 	@if command -v python3 >/dev/null; then CARGO='$(CARGO)' guest/languages/build; \

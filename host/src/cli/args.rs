@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::share::SharedOption;
-use super::units::{self, RepeatedOption};
+use super::units::{self, RepeatedOption, ReportFile};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
 #[cfg(feature = "hosts")]
@@ -274,6 +274,12 @@ pub struct ItemArgs {
     /// Go on where the run of --journal stopped, with the same input; start it if there was none
     #[arg(long, env = "WASMPOOL_RESUME", value_parser = BoolishValueParser::new())]
     pub resume: bool,
+    /// A page (.html) or figures (.json) of the run: workers over time, rates, times of items, failures. Can be given for each
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_REPORT", value_parser = units::each(units::report))]
+    pub report: Vec<RepeatedOption<ReportFile>>,
+    /// Where each worker's chunks and long items go, as a trace that Perfetto and chrome://tracing open
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_TRACE")]
+    pub trace: Option<PathBuf>,
     /// A bar on standard error: done, failed, rate, time left
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: ShowProgress,
@@ -482,6 +488,12 @@ pub struct Verbosity {
     /// Say less on standard error
     #[arg(short, long, env = "WASMPOOL_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
+    /// Whether messages, the bar and the help have colours: on terminals that know them, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = UseColour::Auto, env = "WASMPOOL_COLOR")]
+    pub color: UseColour,
+    /// How messages are written: for a person, or as JSON, one object per line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, env = "WASMPOOL_LOG_FORMAT")]
+    pub log_format: LogFormat,
 }
 
 /// What every command shares that starts a process for a stranger's code.
@@ -628,4 +640,19 @@ pub enum ShowProgress {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UseColour {
+    /// On terminals that know colours, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    /// Each message is an object with its level, its text, and what is known besides
+    Json,
 }

@@ -2,7 +2,8 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use wasmpool_run::tell;
+use wasmpool_run::stdio::Level;
+use wasmpool_run::{tell, tell_as};
 
 #[cfg(feature = "hosts")]
 use super::args::ShareCommand;
@@ -70,12 +71,15 @@ fn tell_sandbox(sandbox: &SandboxArgs) {
     match sandbox.mode {
         SandboxMode::Strict => {}
         SandboxMode::BestEffort => {
-            tell!(
+            tell_as!(
+                Level::Warning,
+                &[],
                 "wasmpool: WASMPOOL_SANDBOX=best-effort is set in the environment: layers of the sandbox that are missing are left out"
             );
         }
         SandboxMode::Off => {
-            tell!("wasmpool: WASMPOOL_SANDBOX=off is set in the environment: tasks run without the sandbox");
+            let off = "wasmpool: WASMPOOL_SANDBOX=off is set in the environment: tasks run without the sandbox";
+            tell_as!(Level::Warning, &[], "{off}");
         }
     }
 }

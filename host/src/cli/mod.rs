@@ -1,5 +1,6 @@
 //! The command line, a thin layer over the rest of the crate.
 
+mod again;
 mod ahead;
 mod apart;
 mod args;
@@ -9,6 +10,7 @@ mod checking;
 mod compiling;
 mod doctor;
 mod dry;
+mod early;
 mod exit;
 mod fan;
 mod feed;
@@ -29,6 +31,7 @@ mod new;
 #[cfg(feature = "hosts")]
 mod permissions;
 mod progress;
+mod report;
 mod resolve;
 mod run;
 mod runfile;
@@ -41,13 +44,15 @@ mod signals;
 mod source;
 mod spec;
 mod stream;
+mod terminal;
 pub(crate) mod units;
 mod unreadable;
 mod variables;
+mod whole;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
-use wasmpool_run::tell;
+use wasmpool_run::{tell, tell_as};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
@@ -59,11 +64,12 @@ use exit::{Exit, Stop};
 use resolve::UsageError;
 use source::ArgOrigins;
 use spec::RunSpec;
+use terminal::{messages_take_colours, takes_colours};
 use wasmpool_core::setting::SettingNames;
 use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
-use wasmpool_run::stdio::{Stdout, tell_text};
+use wasmpool_run::stdio::{Level, Stdout};
 
 /// Parses the command line and runs the command.
 pub fn main() -> Exit {
@@ -71,6 +77,7 @@ pub fn main() -> Exit {
     wasmpool_run::descriptors::raise_limit();
     block_size_signal();
     signals::hear_of_children();
+    early::show_as_asked();
     let ahead = ahead::start();
     let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
     let parsed = parsed.map_err(meant::command_named).and_then(|matches| {
@@ -114,7 +121,8 @@ pub fn main() -> Exit {
     match result {
         Ok(exit) => exit,
         Err(Stop { exit, message }) => {
-            tell!("wasmpool: {}", MessageLines(&message));
+            let facts = [("exit_code", exit.code().into())];
+            tell_as!(Level::Error, &facts, "wasmpool: {}", MessageLines(&message));
             exit
         }
     }
@@ -182,25 +190,20 @@ fn block_size_signal() {
 fn explain(e: clap::Error) -> Exit {
     let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let e = plainly(e);
-    let text = |terminal: bool| match terminal && takes_colours() {
+    let text = |coloured: bool| match coloured {
         true => e.render().ansi().to_string(),
         false => e.render().to_string(),
     };
     if !asked {
-        let text = text(io::stderr().is_terminal());
-        tell_text(&text);
+        let text = text(messages_take_colours());
+        let text = text.trim_end();
+        tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{text}");
         return Exit::Usage;
     }
-    print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
-        tell!("wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
+    print(&text(takes_colours(io::stdout().is_terminal()))).unwrap_or_else(|e| {
+        tell_as!(Level::Error, &[], "wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
         Exit::Usage
     })
-}
-
-/// Returns true if colours may be sent to the terminal.
-fn takes_colours() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
 /// Writes the whole output of a command to standard output.

@@ -16,7 +16,7 @@ use super::source::Sourced;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 #[cfg(feature = "hosts")]
 use crate::cli::args::{Speculate, ViaStorage};
-use crate::cli::units::NamedTask;
+use crate::cli::units::{NamedTask, ReportFile};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
 #[cfg(feature = "hosts")]
@@ -195,6 +195,10 @@ pub struct ManyItems {
     /// Not part of a journal's identity: such runs keep no journal.
     #[serde(skip)]
     pub results: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
+    pub report: Vec<Sourced<ReportFile>>,
+    #[serde(skip)]
+    pub trace: Sourced<Option<PathBuf>>,
     #[serde(skip)]
     pub progress: Sourced<ShowProgress>,
 }

@@ -61,6 +61,8 @@ pub enum ParseUnitError {
     Percentage,
     #[error("it has to be NAME=FILE, such as check=check.wasm; records carry the name")]
     NamedTask,
+    #[error("its name has to end in .html, for a page, or in .json, for figures")]
+    Report,
     #[error("a chunk size is `auto` or a number from 1")]
     ChunkSize,
     #[error(transparent)]
@@ -164,6 +166,31 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
         let read = move |text: &str| parser.read(text, source);
         TypedValueParser::parse_ref(&read, command, arg, text)
     }
+}
+
+/// A file of `--report`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    pub path: PathBuf,
+    pub form: ReportForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportForm {
+    Html,
+    Json,
+}
+
+/// Parses the name of a report, whose end says its form.
+pub fn report(text: &str) -> Result<ReportFile, ParseUnitError> {
+    let path = PathBuf::from(text);
+    let end = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
+    let form = match end.as_deref() {
+        Some("html" | "htm") => ReportForm::Html,
+        Some("json") => ReportForm::Json,
+        _ => return Err(ParseUnitError::Report),
+    };
+    Ok(ReportFile { path, form })
 }
 
 /// Parses a binding: `NAME=JSON` or `NAME=TEXT`. Which of the two it is depends on the parameter's type, which a worker

@@ -314,6 +314,8 @@ fn many_items(
         journal: sourced!(from, items.journal),
         resume: sourced!(from, items.resume),
         results: sourced!(from, items.results),
+        report: each(from.of("report", &items.report)),
+        trace: sourced!(from, items.trace),
         progress: sourced!(from, items.progress),
     }
 }

@@ -26,10 +26,11 @@ use wasmpool_run::error::Error;
 use wasmpool_run::output::{json_value, raw_value};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::shared::SharedObjects;
+use wasmpool_run::stdio::Level;
 use wasmpool_run::supervisor::{
     Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
 };
-use wasmpool_run::tell;
+use wasmpool_run::tell_as;
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 /// Interval at which what a process prints is shown.
@@ -274,7 +275,7 @@ impl OutcomeSink for ProcessSink<'_> {
         }
     }
 
-    fn worker_ready(&mut self) {
+    fn worker_ready(&mut self, _: WorkerId) {
         self.since = Instant::now();
         let (news, place) = self.news;
         // Whoever hears it may be gone, and ends this process.
@@ -284,19 +285,19 @@ impl OutcomeSink for ProcessSink<'_> {
     fn worker_lost(&mut self, _: WorkerId, how: &str) {
         if self.context.verbose {
             let name = self.label;
-            tell!("wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
+            tell_as!(Level::Warning, &[], "wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
         }
     }
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {
         if !self.context.quiet && !self.context.told.short.swap(true, Ordering::Relaxed) {
-            tell!("{}", short_of_workers(living, why));
+            tell_as!(Level::Warning, &[], "{}", short_of_workers(living, why));
         }
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.context.quiet && !self.context.told.lacking.swap(true, Ordering::Relaxed) {
-            tell!("{}", without(lacking));
+            tell_as!(Level::Warning, &[], "{}", without(lacking));
         }
     }
 
