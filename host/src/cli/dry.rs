@@ -44,7 +44,7 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
     apart::check(&read_files(spec, named.iter().map(|(_, task)| *task), &inputs), spec)?;
     // A pipe may never end.
     let countable = inputs.size().is_some();
-    let mut items = items(spec, inputs, &RunProgress::new(ShowProgress::Never, spec.verbosity, None));
+    let mut items = items(spec, inputs, &RunProgress::new(ShowProgress::Never, spec.verbosity, None, false));
     let call = TaskCall { columns: columns(&mut *items)?, only_checked: true, ..formed(spec.call(), options) };
     let input = looked_through(&mut *items, countable || options.first.is_some()).map_err(Error::Input)?;
     let mut out = String::new();
