@@ -14,13 +14,16 @@ OTHER := aarch64-unknown-linux-gnu
 RUN_TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "$(CARGO) nextest run" || echo "$(CARGO) test") \
     --release --locked --no-fail-fast
 
-.PHONY: help build dist guests rust-guests demo demo-hosts test simulate restoring faults faults-hosts model model-wake model-rings conformance lint bench bench-hosts bench-tools fuzz clean
+.PHONY: help pictures build dist package guests rust-guests demo demo-hosts test simulate restoring faults faults-hosts model model-wake model-rings conformance lint bench bench-hosts bench-tools fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
 build: ## Build the wasmpool command
 	$(CARGO) build --release --locked -p wasmpool
+
+pictures: build ## Make the pictures of the documents anew, with chromium
+	WASMPOOL_PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --release --locked -p wasmpool-tests --test it pictures::
 
 guests: rust-guests ## Build the example guests, in all languages whose tools are to be had
 	@if command -v python3 >/dev/null; then CARGO='$(CARGO)' guest/languages/build; \
@@ -142,7 +145,14 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
 	    $$objcopy --strip-all --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
-	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB\n", $$5 / 1e6 }'
+	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB%s\n", $$5 / 1e6, $$5 > 32e6 ? ", which is more than the 32 MB it may have" : "" }'
+
+# `make package PROGRAM=target/release/wasmpool` packs another program than that of `make dist`.
+PROGRAM ?= target/dist/wasmpool
+PACKAGES ?= target/package
+
+package: $(if $(filter target/dist/wasmpool,$(PROGRAM)),dist) ## Make a tarball and a package for Debian of the command, with manual pages and completions
+	packaging/package $(PROGRAM) $(PACKAGES)
 
 # One command builds all packages, so that shared dependencies are built once, with the features of all.
 # For example: make bench BENCH="--case square --rounds 3".

@@ -145,12 +145,15 @@ type WrittenPath<'a> = (&'static str, &'a Sourced<Option<PathBuf>>);
 /// led it there.
 pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
     let items = &spec.items;
+    let reports = report_paths(items);
     let written = [
         ("--output", &items.output, "the output"),
         ("--failed", &items.failed, "the file of --failed"),
         ("--journal", &items.journal, "the journal"),
         ("--share-out", &spec.share_out, "the file of --share-out"),
+        ("--trace", &items.trace, "the file of --trace"),
     ];
+    let written = written.into_iter().chain(reports.iter().map(|report| ("--report", report, "a file of --report")));
     match named(&items.output) {
         None => read.check_streams()?,
         Some(_) => read.check_messages()?,
@@ -188,6 +191,11 @@ pub fn check(read: &ReadFiles, spec: &RunSpec) -> Result<(), ApartError> {
         tell_what_is_within(items, &spec.share_out, &spec.grants.directories);
     }
     Ok(())
+}
+
+/// Returns the paths of all reports, in the form in which other options have theirs.
+pub fn report_paths(items: &ManyItems) -> Vec<Sourced<Option<PathBuf>>> {
+    items.report.iter().map(|report| Sourced::new(Some(report.path.clone()), report.source.clone())).collect()
 }
 
 /// Returns an error if what the shared objects are filled with is named by a link that a task may have made: the task could
@@ -281,8 +289,10 @@ fn tell_what_is_within(items: &ManyItems, share_out: &Sourced<Option<PathBuf>>, 
         ("--journal", &items.journal),
         ("--results", &items.results),
         ("--share-out", share_out),
+        ("--trace", &items.trace),
     ];
-    for written in written {
+    let reports = report_paths(items);
+    for written in written.into_iter().chain(reports.iter().map(|report| ("--report", report))) {
         if let Some(path) = written_path(written) {
             granted.note_if_inside(&option_with_path(written), path);
         }
@@ -331,11 +341,17 @@ impl InputLists {
     /// Returns an error if a file that the lists name would be overwritten, and also if the lists cannot be read
     /// beforehand: whoever writes a list into a pipe may be about to name that file.
     pub fn check(self, items: &ManyItems, share_out: &Sourced<Option<PathBuf>>) -> Result<(), ApartError> {
-        let written: [WrittenPath<'_>; 3] =
-            [("--output", &items.output), ("--failed", &items.failed), ("--share-out", share_out)];
+        let reports = report_paths(items);
+        let written: [WrittenPath<'_>; 4] = [
+            ("--output", &items.output),
+            ("--failed", &items.failed),
+            ("--share-out", share_out),
+            ("--trace", &items.trace),
+        ];
+        let written = written.into_iter().chain(reports.iter().map(|report| ("--report", report)));
         // Each file with its option, or `None` for a result that an earlier run has left.
         let lost = |written| Some((lost_if_cut(written_path(written)?)?, Some(option_with_path(written))));
-        let mut at_stake: Vec<(SameFile, Option<String>)> = written.into_iter().filter_map(lost).collect();
+        let mut at_stake: Vec<(SameFile, Option<String>)> = written.filter_map(lost).collect();
         let left = left_results(items).into_iter().filter_map(|left| lost_if_cut(&left));
         at_stake.extend(left.map(|left| (left, None)));
         let (Some(lists), Some((_, first))) = (self.0, at_stake.first()) else {

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::share::SharedOption;
-use super::units::{self, RepeatedOption};
+use super::units::{self, RepeatedOption, ReportFile};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Isolate, SandboxMode};
 #[cfg(feature = "hosts")]
@@ -89,10 +89,14 @@ pub enum Command {
     Call(Box<CallArgs>),
     /// Run the named processes of a file, with shared objects and pipes between them
     Run(RunFileArgs),
-    /// Show what a task exports and imports
-    Inspect(TaskArgs),
+    /// Show what a task exports and imports, an example item, and the grants it can use
+    Inspect(InspectArgs),
     /// Compile a task ahead of time into the cache
     Compile(TaskArgs),
+    /// Write the skeleton of a plugin, which builds and runs
+    New(NewArgs),
+    /// Show or clean the cache of compiled tasks
+    Cache(CacheArgs),
     /// Show which layers of the sandbox hold on this machine
     Doctor,
     /// Run chunks of other machines' runs here, until it is ended
@@ -105,6 +109,10 @@ pub enum Command {
     #[cfg(feature = "hosts")]
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Print what makes a shell complete the command line
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 #[cfg(feature = "hosts")]
@@ -143,7 +151,7 @@ pub struct MapArgs {
     #[command(flatten)]
     pub calling: FunctionArgs,
     /// How outcomes are printed [default: values; with --task records]
-    #[arg(long, value_enum, env = "WASMPOOL_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: Option<OutputFormat>,
     /// What follows each result of raw output
     #[arg(long, value_enum, default_value_t = Delimiter::Newline, env = "WASMPOOL_DELIMITER")]
@@ -176,7 +184,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0", env = "WASMPOOL_OK_CODES")]
     pub ok_codes: Vec<i32>,
     /// How outcomes are printed: raw is what a command wrote to its standard output, as it is
-    #[arg(long, value_enum, default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]
     pub output_format: OutputFormat,
     /// What follows each result of raw output [default: none; with --results newline]
     #[arg(long, value_enum, env = "WASMPOOL_DELIMITER")]
@@ -225,7 +233,7 @@ pub struct ItemArgs {
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_items_per_worker: Option<u64>,
     /// How the input is cut into items
-    #[arg(long, value_enum, default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: InputFormat,
     /// What separates the columns of CSV: one character, or \t for a tab
     #[arg(long, value_name = "C", default_value = ",", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
@@ -233,6 +241,13 @@ pub struct ItemArgs {
     /// The first row of CSV is data: columns are those that the function takes, in its order
     #[arg(long, env = "WASMPOOL_NO_HEADER", value_parser = BoolishValueParser::new())]
     pub no_header: bool,
+    /// Take only the first N items of the input, and read no further
+    #[arg(long, value_name = "N", env = "WASMPOOL_FIRST", value_parser = clap::value_parser!(u64).range(1..))]
+    pub first: Option<u64>,
+    /// Say what would run: the task and its function, the items, limits, grants and layers of the sandbox. Nothing is run,
+    /// and no file is made or changed
+    #[arg(long, env = "WASMPOOL_DRY_RUN", value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
     /// Run an item again whose worker died or that ran out of time, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, env = "WASMPOOL_RETRIES")]
     pub retries: u32,
@@ -241,7 +256,7 @@ pub struct ItemArgs {
     pub retry_on: Vec<FailureKind>,
     /// When failures end the run: `soon` takes no more input and finishes what runs, `now` kills it. At the first failure,
     /// or after N, or once N% of the items done have failed (three at least)
-    #[arg(long, value_name = "never|now|soon[,fail=N|N%]", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
+    #[arg(long, value_name = "WHEN", default_value = "never", env = "WASMPOOL_HALT", value_parser = units::halt)]
     pub halt: units::MaybeHalt,
     /// Where results go [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "WASMPOOL_OUTPUT")]
@@ -259,8 +274,14 @@ pub struct ItemArgs {
     /// Go on where the run of --journal stopped, with the same input; start it if there was none
     #[arg(long, env = "WASMPOOL_RESUME", value_parser = BoolishValueParser::new())]
     pub resume: bool,
+    /// A page (.html) or figures (.json) of the run: workers over time, rates, times of items, failures. Can be given for each
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_REPORT", value_parser = units::each(units::report))]
+    pub report: Vec<RepeatedOption<ReportFile>>,
+    /// Where each worker's chunks and long items go, as a trace that Perfetto and chrome://tracing open
+    #[arg(long, value_name = "FILE", env = "WASMPOOL_TRACE")]
+    pub trace: Option<PathBuf>,
     /// A bar on standard error: done, failed, rate, time left
-    #[arg(long, value_enum, default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ShowProgress::Auto, env = "WASMPOOL_PROGRESS")]
     pub progress: ShowProgress,
 }
 
@@ -270,8 +291,8 @@ pub struct CallArgs {
     pub task: PathBuf,
     /// The function: `name`, or `interface/name`
     pub function: String,
-    /// Its arguments, each as JSON
-    #[arg(value_name = "JSON", value_parser = units::json, allow_negative_numbers = true)]
+    /// Its arguments, each as JSON, or as a text where it takes a text
+    #[arg(value_name = "JSON|TEXT", allow_negative_numbers = true)]
     pub arguments: Vec<String>,
     #[command(flatten)]
     pub calling: FunctionArgs,
@@ -388,8 +409,78 @@ pub struct TaskArgs {
     pub verbosity: Verbosity,
 }
 
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Print a JSON object, in a form that stays the same
+    #[arg(long, env = "WASMPOOL_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The language of the plugin
+    #[arg(value_enum)]
+    pub language: Language,
+    /// Its name, which is that of the directory as well: lower-case letters, digits and hyphens
+    pub name: String,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// A language in which `wasmpool new` writes a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    Rust,
+    Python,
+    Javascript,
+    C,
+}
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Print the directory of the cache
+    Dir,
+    /// List what is in the cache: its size, and when it was used last
+    List,
+    /// Remove what is in the cache
+    Clean {
+        /// Only what was not used for so long (s, m, h, d, w), such as 30d
+        #[arg(long, value_name = "DURATION", env = "WASMPOOL_OLDER", value_parser = units::duration, allow_hyphen_values = true)]
+        older: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: CompletedShell,
+}
+
+/// A shell that can complete the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// A directory for the pages of all commands; none: the page of `wasmpool` goes to standard output
+    pub dir: Option<PathBuf>,
+}
+
 /// How much is said on standard error.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Verbosity {
     /// Say more on standard error
     #[arg(short, long, action = clap::ArgAction::Count, env = "WASMPOOL_VERBOSE")]
@@ -397,6 +488,12 @@ pub struct Verbosity {
     /// Say less on standard error
     #[arg(short, long, env = "WASMPOOL_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
+    /// Whether messages, the bar and the help have colours: on terminals that know them, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = UseColour::Auto, env = "WASMPOOL_COLOR")]
+    pub color: UseColour,
+    /// How messages are written: for a person, or as JSON, one object per line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, env = "WASMPOOL_LOG_FORMAT")]
+    pub log_format: LogFormat,
 }
 
 /// What every command shares that starts a process for a stranger's code.
@@ -426,7 +523,7 @@ pub struct GrantArgs {
     pub peers: Vec<RepeatedOption<PeerGrant>>,
     /// An object that the task shares with others: a queue, pipe, value, array, lock, rlock, semaphore, event, condition, barrier,
     /// dict, list or namespace, such as jobs=queue:100 or total=value:s64:ro. In the environment, one on each line
-    #[arg(long = "share", value_name = "NAME=KIND[:TYPE][:SIZE][:RIGHTS]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_option))]
+    #[arg(long = "share", value_name = "NAME=KIND[:…]", long_help = SHARE, env = "WASMPOOL_SHARE", value_parser = units::each(units::shared_option))]
     pub shares: Vec<RepeatedOption<SharedOption>>,
     /// What the objects of --share hold at the start: a JSON object with a member for each
     #[arg(long, value_name = "FILE", env = "WASMPOOL_SHARE_IN")]
@@ -440,13 +537,14 @@ pub struct GrantArgs {
 #[derive(Debug, Args)]
 pub struct FunctionArgs {
     /// How often an instance starts from pristine memory
-    #[arg(long, value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
+    #[arg(long, value_name = "UNIT", value_parser = units::one_of(&ISOLATE), default_value = "item", env = "WASMPOOL_ISOLATE")]
     pub isolate: Isolate,
     /// Argument of the task's `init` export, run before the first item of an instance
     #[arg(long, value_name = "JSON", env = "WASMPOOL_INIT", value_parser = units::json, allow_hyphen_values = true)]
     pub init: Option<String>,
-    /// Bind a parameter by name; the item fills the rest. In the environment, one on each line
-    #[arg(long, value_name = "NAME=JSON", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
+    /// Bind a parameter by name; the item fills the rest. The value is JSON of the parameter's type, or else, where the
+    /// parameter is a string, a char or an enum, or an option of one, a text as it is. In the environment, one on each line
+    #[arg(long, value_name = "NAME=JSON|TEXT", env = "WASMPOOL_ARG", value_parser = units::bindings(), allow_hyphen_values = true)]
     pub arg: Vec<RepeatedOption<(String, String)>>,
 }
 
@@ -542,4 +640,21 @@ pub enum ShowProgress {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UseColour {
+    /// On terminals that know colours, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// Each message is an object with its level, its text, and what is known besides
+    Json,
 }

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::time::Duration;
-use wasmpool_run::tell;
+use wasmpool_run::stdio::Level;
+use wasmpool_run::tell_as;
 
 use super::apart::{self, ReadFiles};
 use super::compiling::CompilingNotice;
@@ -14,7 +15,7 @@ use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
-use wasmpool_core::policy::TaskCall;
+use wasmpool_core::policy::{ItemEncoding, TaskCall};
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
@@ -30,7 +31,7 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
     let read = ReadFiles::of(spec, [task.as_path()]);
     read.check_streams()?;
     apart::check_share_out(&read, spec)?;
-    let call = TaskCall { arguments: Some(*arguments), ..spec.call() };
+    let call = TaskCall { arguments: Some(*arguments), item_form: ItemEncoding::Typed, ..spec.call() };
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
     let (exit, counts) = run(RunParts {
         task: &Wasm::of_argument(task)?,
@@ -73,31 +74,32 @@ struct CallFailureReport {
 }
 
 impl RunWatcher for CallFailureReport {
-    fn failed(&mut self, _index: u64, failure: &Failure) {
-        tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
+    fn failed(&mut self, _index: u64, failure: &Failure, _counts: &OutcomeCounts) {
+        let name = failure.kind.name();
+        let mut message = format!("the call failed: {name}: {}", ForeignText::of_failure(&failure.message));
+        let mut facts = vec![("kind", name.into())];
         if !self.quiet {
-            for frame in &failure.trace {
-                tell!("    in {}", ForeignText::of(frame));
-            }
-            for printed in [&failure.printed.stdout, &failure.printed.stderr] {
-                if !printed.trim().is_empty() {
-                    tell!("{}", QuotedOutput(printed));
-                }
+            failure.trace.iter().for_each(|frame| message += &format!("\n    in {}", ForeignText::of(frame)));
+            let printed = [("stdout", &failure.printed.stdout), ("stderr", &failure.printed.stderr)];
+            for (stream, printed) in printed.into_iter().filter(|(_, printed)| !printed.trim().is_empty()) {
+                message += &format!("\n{}", QuotedOutput(printed));
+                facts.push((stream, printed.as_str().into()));
             }
         }
+        tell_as!(Level::Error, &facts, "wasmpool: {message}");
     }
 
     fn worker_lost(&mut self, _worker: WorkerId, _how: &str) {}
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {
         if !self.quiet {
-            tell!("{}", short_of_workers(living, why));
+            tell_as!(Level::Warning, &[], "{}", short_of_workers(living, why));
         }
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.quiet {
-            tell!("{}", without(lacking));
+            tell_as!(Level::Warning, &[], "{}", without(lacking));
         }
     }
 

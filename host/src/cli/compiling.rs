@@ -1,6 +1,5 @@
 //! Messages about compiling, which can take a while before anything else is to be seen.
 
-use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, BorrowedFd};
 use wasmpool_run::tell;
 
@@ -8,12 +7,14 @@ use nix::sys::eventfd::EventFd;
 
 use super::args::Verbosity;
 use super::hints;
+use super::terminal;
 use wasmpool_core::artifact::InitOnce;
 use wasmpool_core::text::{ForeignText, MessageLines, bytes_said};
 use wasmpool_run::cgroup::Room;
 use wasmpool_run::compile::{CompileWatcher, PreparedTask};
 use wasmpool_run::error::{Error, with_sources};
-use wasmpool_run::stdio::tell_text;
+use wasmpool_run::stdio::{Level, clear_status, show_status, writes_json};
+use wasmpool_run::tell_as;
 
 /// A watcher that prints these messages on standard error.
 pub struct CompilingNotice<'a> {
@@ -28,8 +29,8 @@ pub struct CompilingNotice<'a> {
 
 impl<'a> CompilingNotice<'a> {
     pub fn new(verbosity: Verbosity) -> CompilingNotice<'a> {
-        let passing = stderr().is_terminal() && !verbosity.quiet;
-        let Verbosity { verbose, quiet } = verbosity;
+        let passing = terminal::can_replace_lines() && !verbosity.quiet && !writes_json();
+        let Verbosity { verbose, quiet, .. } = verbosity;
         CompilingNotice { passing, verbose: verbose > 0 && !quiet, quiet, shown: false, stop: None }
     }
 
@@ -83,14 +84,14 @@ impl<'a> CompilingNotice<'a> {
 impl CompileWatcher for CompilingNotice<'_> {
     fn again(&mut self, why: &Error) {
         if !self.quiet {
-            tell!("wasmpool: {}; it is tried again", MessageLines(&hints::message(why)));
+            tell_as!(Level::Warning, &[], "wasmpool: {}; it is tried again", MessageLines(&hints::message(why)));
         }
     }
 
     fn compiling(&mut self) {
         if self.passing {
             self.shown = true;
-            tell_text("wasmpool: compiling the task …");
+            show_status("wasmpool: compiling the task …".to_owned());
         } else if self.verbose {
             tell!("wasmpool: compiling the task");
         }
@@ -98,8 +99,7 @@ impl CompileWatcher for CompilingNotice<'_> {
 
     fn compiled(&mut self) {
         if std::mem::take(&mut self.shown) {
-            // Returns to the start of the line, and clears it.
-            tell_text("\r\x1b[K");
+            clear_status();
         }
     }
 

@@ -3,6 +3,8 @@
 use super::apart::ApartError;
 use super::hints;
 use super::manifest::ManifestError;
+use super::new::NewError;
+use super::report::ReportError;
 use super::resolve::UsageError;
 use super::spec::GrantSpec;
 use super::stream::FilesError;
@@ -79,7 +81,7 @@ macro_rules! wrong_usage {
     )* };
 }
 
-wrong_usage!(ApartError, CacheError, InputError, ManifestError, TargetError, UsageError);
+wrong_usage!(ApartError, CacheError, InputError, ManifestError, NewError, ReportError, TargetError, UsageError);
 
 impl From<FilesError> for Stop {
     fn from(error: FilesError) -> Stop {

@@ -2,7 +2,8 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use wasmpool_run::tell;
+use wasmpool_run::stdio::Level;
+use wasmpool_run::{tell, tell_as};
 
 #[cfg(feature = "hosts")]
 use super::args::ShareCommand;
@@ -20,6 +21,31 @@ const GRANTS: [(&str, &str); 6] = [
     ("env", "WASMPOOL_ENV"),
 ];
 
+/// Returns the options of a command for the sandbox, if it starts one, and for what is said.
+fn of_command(command: &Command) -> (Option<&SandboxArgs>, Verbosity) {
+    match command {
+        Command::Map(map) => (Some(&map.common.sandbox), map.common.verbosity),
+        Command::Exec(exec) => (Some(&exec.common.sandbox), exec.common.verbosity),
+        Command::Call(call) => (Some(&call.common.sandbox), call.common.verbosity),
+        Command::Run(run) => (Some(&run.sandbox), run.verbosity),
+        Command::Inspect(inspect) => (Some(&inspect.task.sandbox), inspect.task.verbosity),
+        Command::Compile(task) => (Some(&task.sandbox), task.verbosity),
+        Command::New(new) => (None, new.verbosity),
+        #[cfg(feature = "hosts")]
+        Command::Serve(serve) => (Some(&serve.sandbox), serve.verbosity),
+        #[cfg(feature = "hosts")]
+        Command::Share(ShareCommand::Serve(serve)) => (Some(&serve.sandbox), serve.verbosity),
+        #[cfg(feature = "hosts")]
+        Command::Hosts(_) => (None, Verbosity::default()),
+        Command::Doctor | Command::Cache(_) | Command::Completions(_) | Command::Man(_) => (None, Verbosity::default()),
+    }
+}
+
+/// Returns true if the command shall say less.
+pub fn is_quiet(command: &Command) -> bool {
+    of_command(command).1.quiet
+}
+
 /// Prints which grants come from the environment. A sandbox that the environment turns off is reported even with
 /// `--quiet`.
 pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) {
@@ -27,19 +53,8 @@ pub fn tell_what_the_environment_gives(matches: &ArgMatches, command: &Command) 
         return;
     };
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
-    let (sandbox, verbosity) = match command {
-        Command::Map(map) => (&map.common.sandbox, map.common.verbosity),
-        Command::Exec(exec) => (&exec.common.sandbox, exec.common.verbosity),
-        Command::Call(call) => (&call.common.sandbox, call.common.verbosity),
-        Command::Run(run) => (&run.sandbox, run.verbosity),
-        Command::Inspect(task) | Command::Compile(task) => (&task.sandbox, task.verbosity),
-        Command::Doctor => return,
-        #[cfg(feature = "hosts")]
-        Command::Serve(serve) => (&serve.sandbox, serve.verbosity),
-        #[cfg(feature = "hosts")]
-        Command::Hosts(_) => return,
-        #[cfg(feature = "hosts")]
-        Command::Share(ShareCommand::Serve(serve)) => (&serve.sandbox, serve.verbosity),
+    let (Some(sandbox), verbosity) = of_command(command) else {
+        return;
     };
     let from_environment = |name: &str| {
         let known = matches.try_contains_id(name).is_ok();
@@ -56,12 +71,15 @@ fn tell_sandbox(sandbox: &SandboxArgs) {
     match sandbox.mode {
         SandboxMode::Strict => {}
         SandboxMode::BestEffort => {
-            tell!(
+            tell_as!(
+                Level::Warning,
+                &[],
                 "wasmpool: WASMPOOL_SANDBOX=best-effort is set in the environment: layers of the sandbox that are missing are left out"
             );
         }
         SandboxMode::Off => {
-            tell!("wasmpool: WASMPOOL_SANDBOX=off is set in the environment: tasks run without the sandbox");
+            let off = "wasmpool: WASMPOOL_SANDBOX=off is set in the environment: tasks run without the sandbox";
+            tell_as!(Level::Warning, &[], "{off}");
         }
     }
 }

@@ -1,67 +1,49 @@
 //! `wasmpool inspect` and `wasmpool compile`.
 
+mod grants;
+mod json;
+mod text;
+
 use std::path::{Path, PathBuf};
 use wasmpool_run::tell;
 
 use super::apart::ReadFiles;
-use super::args::TaskArgs;
+use super::args::{InspectArgs, TaskArgs};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 use super::manifest::{Manifest, ManifestError};
 use super::resolve::link_to_task;
-use wasmpool_core::artifact::{EngineProfile, ExportLine, InitOnce, Renewal, TaskFormat};
-use wasmpool_core::text::{ForeignText, MessageLines, QuotedName, bytes_said, few, shown};
+use wasmpool_core::artifact::{ArtifactMeta, EngineProfile, ExportLine};
+use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::spawn::ChildProgram;
 
-/// Maximum number of lines in a list, and of characters in each.
-const LISTED: usize = 1000;
-const LONGEST: usize = 2500;
+/// What `inspect` tells of.
+struct Inspected<'a> {
+    wasm: &'a Path,
+    meta: &'a ArtifactMeta,
+    manifest: Option<&'a Manifest>,
+}
 
-pub fn inspect(args: &TaskArgs) -> Result<Exit, Stop> {
+impl Inspected<'_> {
+    /// Returns the functions that a user would call, and those that a toolchain added.
+    fn functions(&self) -> (Vec<&ExportLine>, Vec<&ExportLine>) {
+        self.meta.description.exports.iter().partition(|export| export.users)
+    }
+}
+
+pub fn inspect(args: &InspectArgs) -> Result<Exit, Stop> {
+    let InspectArgs { task: args, json } = args;
     let (wasm, manifest) = locate(args)?;
     ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_streams()?;
     let prepared = prepare(args, &wasm, &ArtifactCache::of_user())?;
-    let meta = &prepared.meta;
-    let mut out = String::new();
-    out += &format!("task: {}\n", ForeignText::of(&wasm));
-    out += match meta.format {
-        TaskFormat::Component => "kind: component\n",
-        TaskFormat::Core => "kind: core module\n",
+    let inspected = Inspected { wasm: &wasm, meta: &prepared.meta, manifest: manifest.as_ref() };
+    let out = match json {
+        true => json::described(&inspected).map_err(|e| format!("cannot write the description: {e}"))?,
+        false => text::described(&inspected, args.verbosity.verbose > 0),
     };
-    let (users, others): (Vec<&ExportLine>, Vec<&ExportLine>) = meta.description.exports.iter().partition(|e| e.users);
-    section(&mut out, "functions", &users.iter().map(|e| line(e)).collect::<Vec<_>>());
-    if let Some(command) = &meta.description.command {
-        out += &format!("command: {}, which wasmpool exec runs\n", shown(command));
-    }
-    section(&mut out, "other exports", &others.iter().map(|e| line(e)).collect::<Vec<_>>());
-    section(&mut out, "imports", &meta.description.imports);
-    if meta.description.left_out > 0 {
-        out += &format!("and {} more exports and imports\n", meta.description.left_out);
-    }
-    match &meta.description.init {
-        Some(InitOnce::EachTime(why)) => out += &format!("init: runs in each instance ({})\n", ForeignText::of(why)),
-        Some(_) => out += "init: runs once, then each instance starts from a snapshot\n",
-        None => {}
-    }
-    match &meta.renewal {
-        Renewal::InPlace { .. } => out += "pristine memory: an instance is restored after an item, where possible\n",
-        Renewal::Anew(why) => {
-            out += &format!("pristine memory: each item gets a new instance ({})\n", ForeignText::of(why))
-        }
-    }
-    if let Some(needs) = meta.needs {
-        out += &format!("memory at start: {}\n", bytes_said(needs.initial_memory));
-    }
-    // Printed last, so that no text of the task's author can push it off the screen.
-    if let Some(manifest) = &manifest {
-        if let Some(function) = &manifest.function {
-            out += &format!("function of the plugin: {}\n", QuotedName::of(function));
-        }
-        section(&mut out, "what the plugin asks for", &manifest.sentences());
-    }
     super::print(&out).map_err(|e| format!("cannot write the description: {e}").into())
 }
 
@@ -84,29 +66,6 @@ fn prepare(args: &TaskArgs, wasm: &Path, cache: &ArtifactCache) -> Result<Prepar
     let room = Room::new(HostPlacement::Moves, Workers::default());
     notice.bounded(&room);
     compile::prepare(&ChildProgram::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, notice)
-}
-
-/// Prints a list whose lines contain text that the task's author chose.
-fn section(out: &mut String, title: &str, lines: &[String]) {
-    if lines.is_empty() {
-        *out += &format!("{title}: none\n");
-        return;
-    }
-    *out += &format!("{title}:\n");
-    let (shown, more) = few(lines, LISTED);
-    for line in shown {
-        *out += &format!("  {}\n", ForeignText::of(line).at_most(LONGEST));
-    }
-    if more > 0 {
-        *out += &format!("  and {more} more\n");
-    }
-}
-
-fn line(export: &ExportLine) -> String {
-    match &export.unsupported {
-        Some(why) => format!("{} (cannot be called with values: {why})", export.signature),
-        None => export.signature.clone(),
-    }
 }
 
 pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {

@@ -1,9 +1,52 @@
 //! Which name somebody probably meant who wrote one that there is not.
 
+use clap::error::{ContextKind, ContextValue};
+
+use super::command;
 use wasmpool_core::text::QuotedName;
 pub use wasmpool_worker::value::names::nearest;
 
 /// Returns the end of a message: `; did you mean …?`, or nothing if no name is similar.
 pub fn did_you_mean(similar: Option<&str>) -> String {
     similar.map_or_else(String::new, |name| format!("; did you mean {}?", QuotedName::of(name)))
+}
+
+/// Adds the command that was probably meant to an error about one that there is not. The parser does so itself where two
+/// names begin alike, which `mpa` and `map` do not.
+pub fn command_named(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let all = command();
+    let above = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name)).unwrap_or(&all);
+    let meant = at_few_edits(given, above.get_subcommands().map(clap::Command::get_name)).map(str::to_owned);
+    if let (Some(meant), None) = (meant, error.get(ContextKind::SuggestedSubcommand)) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![meant]));
+    }
+    error
+}
+
+/// Returns the name that differs least, in no more than a third of its letters.
+fn at_few_edits<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let edits = names.map(|name| (strsim::osa_distance(given, name), name));
+    edits.filter(|(edits, name)| edits * 3 <= name.len()).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_are_swapped_or_wrong_are_no_other_name() {
+        let names = || ["map", "man", "exec", "inspect"].into_iter();
+        for (given, meant) in [
+            ("mpa", Some("map")),
+            ("amn", Some("man")),
+            ("exce", Some("exec")),
+            ("inpsetc", Some("inspect")),
+            ("pam", None),
+            ("", None),
+            ("tar", None),
+        ] {
+            assert_eq!(at_few_edits(given, names()), meant, "{given}");
+        }
+    }
 }

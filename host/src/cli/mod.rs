@@ -1,27 +1,37 @@
 //! The command line, a thin layer over the rest of the crate.
 
+mod again;
 mod ahead;
 mod apart;
 mod args;
+mod cache;
 mod call;
+mod checking;
 mod compiling;
 mod doctor;
+mod dry;
+mod early;
 mod exit;
 mod fan;
 mod feed;
 mod given;
+mod granted;
+mod help;
 mod hints;
 #[cfg(feature = "hosts")]
 mod hosts;
 mod inspect;
 mod manifest;
+mod manual;
 mod map;
 mod meant;
 mod merge;
 mod misplaced;
+mod new;
 #[cfg(feature = "hosts")]
 mod permissions;
 mod progress;
+mod report;
 mod resolve;
 mod run;
 mod runfile;
@@ -34,12 +44,15 @@ mod signals;
 mod source;
 mod spec;
 mod stream;
+mod terminal;
 pub(crate) mod units;
 mod unreadable;
+mod variables;
+mod whole;
 mod within;
 
 use std::io::{self, IsTerminal, Write};
-use wasmpool_run::tell;
+use wasmpool_run::{tell, tell_as};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
@@ -51,11 +64,12 @@ use exit::{Exit, Stop};
 use resolve::UsageError;
 use source::ArgOrigins;
 use spec::RunSpec;
+use terminal::{messages_take_colours, takes_colours};
 use wasmpool_core::setting::SettingNames;
 use wasmpool_core::text::{ForeignText, MessageLines};
 
 use wasmpool_run::error::caught;
-use wasmpool_run::stdio::{Stdout, tell_text};
+use wasmpool_run::stdio::{Level, Stdout};
 
 /// Parses the command line and runs the command.
 pub fn main() -> Exit {
@@ -63,19 +77,24 @@ pub fn main() -> Exit {
     wasmpool_run::descriptors::raise_limit();
     block_size_signal();
     signals::hear_of_children();
+    early::show_as_asked();
     let ahead = ahead::start();
-    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).and_then(|matches| {
+    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
+    let parsed = parsed.map_err(meant::command_named).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });
     let (matches, arguments) = match parsed {
         Ok(parsed) => parsed,
-        Err(e) => return explain(e),
+        Err(e) => return explain(laid_out(e)),
     };
     let name = if matches!(arguments.command, Command::Run(_)) { hints::key } else { hints::option };
     SettingNames::of(name).adopt();
+    if !given::is_quiet(&arguments.command) {
+        variables::tell_of_unknown();
+    }
     given::tell_what_the_environment_gives(&matches, &arguments.command);
-    if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor) {
+    if matches!(arguments.command, Command::Inspect(_) | Command::Compile(_) | Command::Doctor | Command::Cache(_)) {
         signals::leave_at_once();
     }
     let origins = ArgOrigins::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
@@ -86,6 +105,10 @@ pub fn main() -> Exit {
         Command::Run(run) => runfile::run_file(&run, origins),
         Command::Inspect(inspect) => inspect::inspect(&inspect),
         Command::Compile(compile) => inspect::compile(&compile),
+        Command::New(new) => new::new(&new),
+        Command::Cache(cache) => cache::cache(&cache),
+        Command::Completions(shell) => manual::completions(&shell),
+        Command::Man(man) => manual::man(&man),
         Command::Doctor => doctor::doctor(),
         #[cfg(feature = "hosts")]
         Command::Serve(serve) => hosts::serve(&serve),
@@ -98,7 +121,8 @@ pub fn main() -> Exit {
     match result {
         Ok(exit) => exit,
         Err(Stop { exit, message }) => {
-            tell!("wasmpool: {}", MessageLines(&message));
+            let facts = [("exit_code", exit.code().into())];
+            tell_as!(Level::Error, &facts, "wasmpool: {}", MessageLines(&message));
             exit
         }
     }
@@ -116,6 +140,15 @@ fn print_notes<I>(resolved: Result<RunSpec<I>, UsageError>) -> Result<RunSpec<I>
 fn command() -> clap::Command {
     let hidden = |command: clap::Command| command.mut_args(|arg| arg.hide_env_values(true));
     Arguments::command().mut_subcommands(|command| hidden(command).mut_subcommands(hidden))
+}
+
+/// Returns the help that is asked for as `help.rs` lays it out, which is done only where it is shown, or an error as it is.
+fn laid_out(e: clap::Error) -> clap::Error {
+    let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    match is_help {
+        true => help::command(help::Reader::Terminal).try_get_matches().err().unwrap_or(e),
+        false => e,
+    }
 }
 
 /// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come
@@ -157,30 +190,25 @@ fn block_size_signal() {
 fn explain(e: clap::Error) -> Exit {
     let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let e = plainly(e);
-    let text = |terminal: bool| match terminal && takes_colours() {
+    let text = |coloured: bool| match coloured {
         true => e.render().ansi().to_string(),
         false => e.render().to_string(),
     };
     if !asked {
-        let text = text(io::stderr().is_terminal());
-        tell_text(&text);
+        let text = text(messages_take_colours());
+        let text = text.trim_end();
+        tell_as!(Level::Error, &[("exit_code", Exit::Usage.code().into())], "{text}");
         return Exit::Usage;
     }
-    print(&text(io::stdout().is_terminal())).unwrap_or_else(|e| {
-        tell!("wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
+    print(&text(takes_colours(io::stdout().is_terminal()))).unwrap_or_else(|e| {
+        tell_as!(Level::Error, &[], "wasmpool: cannot write to standard output: {}", ForeignText::of(&e.to_string()));
         Exit::Usage
     })
 }
 
-/// Returns true if colours may be sent to the terminal.
-fn takes_colours() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
-}
-
 /// Writes the whole output of a command to standard output.
-fn print(text: &str) -> io::Result<Exit> {
-    match Stdout.write_all(text.as_bytes()) {
+fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<Exit> {
+    match Stdout.write_all(text.as_ref()) {
         Ok(()) => Ok(Exit::Success),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
         Err(e) => Err(e),

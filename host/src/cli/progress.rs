@@ -1,72 +1,130 @@
 //! The progress of a run on standard error: the bar, the first failures, the summary.
 
+mod line;
+mod pace;
+
 use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use wasmpool_run::tell;
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 
 use super::args::{ShowProgress as When, Verbosity};
 use super::signals::STOPPING;
+use super::terminal;
+use line::ProgressFigures;
+pub use line::{elapsed_said, grouped, rate_said};
+use pace::Pace;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, OutcomeCounts};
-use wasmpool_core::text::{ForeignText, MessageLines};
+use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, OutcomeCounts};
+use wasmpool_core::text::{ForeignText, MessageLines, QuotedOutput};
 use wasmpool_ipc::lane::InstanceCounts;
+use wasmpool_run::clock::RunClock;
 use wasmpool_run::output::RunWatcher;
+use wasmpool_run::stdio::{Facts, Level, clear_status, show_status, writes_json};
+use wasmpool_run::tell_as;
 use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::WorkerId;
 
 /// Number of failures that are printed as they happen.
 const TOLD: u32 = 5;
+/// Number of items whose prints are shown with `-v`; with `-vv` all are.
+const PRINTS: u32 = 20;
+/// Number of items at the beginning of a run that say what is wrong with all, if they all fail alike.
+const ALIKE: u64 = 20;
 /// Interval at which the bar is redrawn.
 const EVERY: Duration = Duration::from_millis(100);
-
-/// Interval at which a line is printed where no bar can be drawn.
+/// Interval at which a line is printed where no bar can be drawn, if lines were asked for, and at a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(1);
+const LINE_AT_TERMINAL_EVERY: Duration = Duration::from_secs(10);
 
 /// The display of a run's progress.
 pub struct RunProgress {
     shown: Option<ProgressDisplay>,
+    /// True if the run ends with its figures: a person watches.
+    summarises: bool,
     quiet: bool,
-    verbose: bool,
+    verbose: u8,
     told: u32,
-    start: Instant,
+    printed: u32,
+    alike: Alike,
+    clock: RunClock,
+    pace: Pace,
     /// Number of items that were done when this run started.
     before: u64,
-    last: Instant,
+    last: Option<Duration>,
     read: Arc<AtomicU64>,
     size: Option<u64>,
+    noun: &'static str,
+    instances: InstanceCounts,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProgressDisplay {
-    Bar(ProgressBar),
-    /// A line from time to time: progress was asked for, but standard error is no terminal.
-    Lines,
+    /// A line that is replaced.
+    Bar,
+    /// A line from time to time: standard error is no terminal, or one that cannot replace a line.
+    Lines(Duration),
+}
+
+/// Whether all items so far have failed in the same way.
+#[derive(Debug)]
+enum Alike {
+    /// Nothing is known yet.
+    Open,
+    So(FailureKind, String),
+    /// They have not, or it was said.
+    No,
 }
 
 impl RunProgress {
-    /// Makes the display; `size` is the size of the whole input in bytes, if it is known.
-    pub fn new(when: When, verbosity: Verbosity, size: Option<u64>) -> RunProgress {
-        let (quiet, verbose) = (verbosity.quiet, verbosity.verbose > 0);
-        let shown = match (when, stderr().is_terminal()) {
-            (When::Auto, true) if !quiet => Some(ProgressDisplay::Bar(bar())),
-            (When::Always, true) => Some(ProgressDisplay::Bar(bar())),
-            (When::Always, false) => Some(ProgressDisplay::Lines),
-            _ => None,
+    /// Makes the display; `size` is the size of the whole input in bytes, if it is known. No bar is shown where a person
+    /// types the items.
+    pub fn new(when: When, verbosity: Verbosity, size: Option<u64>, typed: bool) -> RunProgress {
+        let (quiet, verbose) = (verbosity.quiet, verbosity.verbose);
+        let is_watched = stderr().is_terminal() && !quiet && when != When::Never;
+        let can_replace = terminal::can_replace_lines() && !writes_json();
+        let shown = match when {
+            When::Always if can_replace => Some(ProgressDisplay::Bar),
+            When::Always => Some(ProgressDisplay::Lines(LINE_EVERY)),
+            When::Auto if typed || !is_watched => None,
+            When::Auto if can_replace => Some(ProgressDisplay::Bar),
+            When::Auto => Some(ProgressDisplay::Lines(LINE_AT_TERMINAL_EVERY)),
+            When::Never => None,
         };
         RunProgress {
             shown,
+            summarises: is_watched || (when == When::Always && !quiet),
             quiet,
             verbose,
             told: 0,
-            start: Instant::now(),
+            printed: 0,
+            alike: Alike::Open,
+            clock: RunClock::start(),
+            pace: Pace::default(),
             before: 0,
-            last: Instant::now(),
+            last: None,
             read: Arc::default(),
             size,
+            noun: "items",
+            instances: InstanceCounts::default(),
         }
+    }
+
+    /// Counts the time from now on: compiling is over.
+    pub fn begin(&mut self) {
+        self.clock = RunClock::start();
+    }
+
+    /// Counts results, of which each item has several.
+    pub fn of_results(self) -> RunProgress {
+        RunProgress { noun: "results", ..self }
+    }
+
+    /// Says nothing of items that all fail alike: failures end the run in any case.
+    pub fn with_halt(self, halts: bool) -> RunProgress {
+        RunProgress { alike: if halts { Alike::No } else { self.alike }, ..self }
     }
 
     /// Returns the counter of bytes that the reader of the input increases.
@@ -83,58 +141,188 @@ impl RunProgress {
         self.quiet
     }
 
+    /// Returns the number of items that were done before this run.
+    pub fn done_before(&self) -> u64 {
+        self.before
+    }
+
     /// Ends the display when the run is over.
-    pub fn finish(&self, counts: &OutcomeCounts) {
-        match &self.shown {
-            Some(ProgressDisplay::Bar(bar)) => bar.finish_and_clear(),
-            Some(ProgressDisplay::Lines) => tell!("wasmpool: {}", self.line(counts)),
-            None => {}
+    pub fn finish(&self) {
+        if self.shown == Some(ProgressDisplay::Bar) {
+            clear_status();
         }
     }
 
-    fn line(&self, counts: &OutcomeCounts) -> String {
-        let rate = counts.done.saturating_sub(self.before) as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
-        format!("{} done, {} failed, {rate:.0}/s", counts.done, counts.failures())
+    fn figures(&self, items: u64, counts: &OutcomeCounts) -> ProgressFigures {
+        let all = self.expected(items);
+        ProgressFigures {
+            done: counts.done,
+            failed: counts.failures(),
+            all,
+            rate: self.pace.rate(),
+            left: all.and_then(|(all, _)| self.pace.left(all.saturating_sub(counts.done))),
+            elapsed: self.clock.elapsed(),
+            noun: self.noun,
+        }
     }
 
-    /// Estimates the total number of items from the share of the input's bytes from which `items` were read.
-    fn expected(&self, items: u64) -> Option<u64> {
+    /// Estimates the total number of items from the share of the input's bytes from which `items` were read. Returns it, and
+    /// whether it is certain.
+    fn expected(&self, items: u64) -> Option<(u64, bool)> {
         let read = self.read.load(Ordering::Relaxed);
         let size = self.size?;
-        (read > 0 && items > 0).then(|| (items as f64 * size as f64 / read as f64) as u64)
+        (read > 0 && items > 0).then(|| match read >= size {
+            true => (items, true),
+            false => ((items as f64 * size as f64 / read as f64) as u64, false),
+        })
     }
 
-    /// Prints the summary, if anything failed.
+    /// Prints what became of the run: to a person in any case, else if anything failed.
     pub fn summary(&self, counts: &OutcomeCounts) {
-        if counts.failures() == 0 {
+        let (done, failures) = (counts.done, counts.failures());
+        if self.quiet || !(self.summarises || failures > 0) {
             return;
         }
-        tell!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
+        let noun = self.noun;
+        let failed = match failures {
+            0 => String::new(),
+            _ => format!("{failures} of {done} {noun} failed: {}", kinds(counts)),
+        };
+        if !self.summarises {
+            let facts = summary_facts(counts);
+            return self.say(Level::Warning, &facts, &format!("wasmpool: {failed}"));
+        }
+        let elapsed = self.clock.elapsed();
+        let mut text = match failures {
+            0 => format!("{} {}, none failed", grouped(done), one_or_many(done, noun)),
+            _ if terminal::messages_take_colours() => format!("\x1b[31m{failed}\x1b[0m"),
+            _ => failed,
+        };
+        if self.before > 0 {
+            text += &format!("; {} of them were done before", grouped(self.before));
+        }
+        text += &format!("; {}", elapsed_said(elapsed));
+        // A short run may end before the clock was looked at.
+        let in_all = |count: u64| (count > 0).then(|| count as f64 / elapsed.as_secs_f64().max(1e-6));
+        let rate = self.pace.mean(elapsed, done).or_else(|| in_all(done.saturating_sub(self.before)));
+        if let Some(rate) = rate {
+            text += &format!(", {}", rate_said(rate, noun));
+        }
+        let InstanceCounts { made, restored } = self.instances;
+        if made > 0 {
+            text += &format!("; instances: {} fresh, {} restored", grouped(made), grouped(restored));
+        }
+        let mut facts = summary_facts(counts);
+        facts.push(("seconds", elapsed.as_secs_f64().into()));
+        facts.extend(rate.map(|rate| ("items_per_second", rate.into())));
+        facts.extend([("instances_made", made.into()), ("instances_restored", restored.into())]);
+        let level = if failures > 0 { Level::Warning } else { Level::Info };
+        self.say(level, &facts, &format!("wasmpool: {text}"));
     }
 
-    /// Prints a failure of `what`, unless there were many already.
-    pub fn tell_failure(&mut self, what: &str, failure: &Failure) {
-        if self.quiet || self.told > TOLD {
-            return;
+    /// Prints the summary to a person, in a run whose tasks have one each in any case.
+    pub fn summary_of_tasks(&self, counts: &OutcomeCounts) {
+        if self.summarises {
+            self.summary(counts);
         }
-        self.told += 1;
-        if self.told > TOLD {
-            self.say("wasmpool: more items failed; --output-format records tells of each");
-            return;
-        }
-        self.say(&format!(
-            "wasmpool: {what} failed: {}: {}",
-            failure.kind.name(),
-            ForeignText::of_failure(&failure.message)
-        ));
     }
 
-    pub fn say(&self, message: &str) {
-        match &self.shown {
-            Some(ProgressDisplay::Bar(bar)) => bar.println(message),
-            _ => tell!("{message}"),
+    /// Prints a failure of `what`, unless there were many already. The counts are those of the whole run.
+    pub fn tell_failure(
+        &mut self,
+        what: &str,
+        mut facts: Vec<(&'static str, Value)>,
+        failure: &Failure,
+        counts: &OutcomeCounts,
+    ) {
+        if self.quiet {
+            return;
+        }
+        if self.told <= TOLD {
+            self.told += 1;
+            if self.told > TOLD {
+                let more = "wasmpool: more items failed; --output-format records tells of each";
+                self.say(Level::Info, &[], more);
+            } else {
+                let name = failure.kind.name();
+                let message = ForeignText::of_failure(&failure.message);
+                facts.push(("kind", name.into()));
+                let text = format!("wasmpool: {what} failed: {name}: {message}");
+                self.say(Level::Warning, &facts, &text);
+            }
+        }
+        self.tell_if_alike(failure, counts);
+    }
+
+    /// Says once, early, that all items fail for the same reason, which is then hardly theirs.
+    fn tell_if_alike(&mut self, failure: &Failure, counts: &OutcomeCounts) {
+        let done = counts.done.saturating_sub(self.before);
+        let are_alike = match &self.alike {
+            Alike::No => return,
+            Alike::Open => {
+                self.alike = Alike::So(failure.kind, failure.message.clone());
+                done == 1
+            }
+            Alike::So(kind, message) => *kind == failure.kind && *message == failure.message,
+        };
+        let all_failed = counts.failures() >= done && done <= ALIKE;
+        if !are_alike || !all_failed {
+            self.alike = Alike::No;
+        } else if done == ALIKE {
+            self.alike = Alike::No;
+            let (noun, name) = (self.noun, failure.kind.name());
+            let facts = [("kind", name.into()), ("failed", done.into())];
+            let text = format!(
+                "wasmpool: the first {done} {noun} have all failed in the same way ({name}); --halt soon ends such a run \
+                 at its first failure"
+            );
+            self.say(Level::Warning, &facts, &text);
         }
     }
+
+    /// Shows what an item has printed, if that was asked for.
+    pub fn tell_prints(&mut self, what: &str, index: u64, printed: &GuestOutput) {
+        if !self.shows_prints() || (self.verbose < 2 && self.printed > PRINTS) {
+            return;
+        }
+        self.printed += 1;
+        if self.verbose < 2 && self.printed > PRINTS {
+            let more =
+                "wasmpool: more items have printed something; -vv shows all of it, --output-format records keeps it";
+            return self.say(Level::Info, &[], more);
+        }
+        for (stream, text) in [("standard output", &printed.stdout), ("standard error", &printed.stderr)] {
+            if !text.trim().is_empty() {
+                let facts = [("index", index.into()), ("stream", stream.into()), ("printed", text.as_str().into())];
+                let text = format!("wasmpool: {what} printed to its {stream}:\n{}", QuotedOutput(text));
+                self.say(Level::Info, &facts, &text);
+            }
+        }
+    }
+
+    pub fn shows_prints(&self) -> bool {
+        self.verbose > 0 && !self.quiet
+    }
+
+    /// Prints a message, above the bar if there is one.
+    pub fn say(&self, level: Level, facts: Facts<'_>, message: &str) {
+        tell_as!(level, facts, "{message}");
+    }
+}
+
+/// Returns the facts of a summary.
+fn summary_facts(counts: &OutcomeCounts) -> Vec<(&'static str, Value)> {
+    let kinds = counts.failed.iter().map(|(kind, count)| (kind.name().to_owned(), (*count).into()));
+    vec![("done", counts.done.into()), ("failed", counts.failures().into()), ("kinds", Value::Object(kinds.collect()))]
+}
+
+/// Returns as much of a text as a terminal of this width has room for in a line.
+fn within(text: &str, width: usize) -> String {
+    text.chars().take(width.saturating_sub(1)).collect()
+}
+
+fn one_or_many(count: u64, noun: &'static str) -> &'static str {
+    if count == 1 { noun.trim_end_matches('s') } else { noun }
 }
 
 /// Returns the number of failures of each kind, as text.
@@ -158,92 +346,105 @@ pub fn without(lacking: &[LayerPart]) -> String {
     format!("wasmpool: workers run without: {} (`wasmpool doctor` says why)", names.join("; "))
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    bar.set_style(style("{spinner} {msg} {elapsed}"));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
 impl RunWatcher for RunProgress {
     fn resumed(&mut self, counts: &OutcomeCounts) {
+        self.begin();
         self.before = counts.done;
-        if self.verbose && counts.done > 0 {
-            self.say(&format!("wasmpool: {} items are done already; the run goes on behind them", counts.done));
+        if self.verbose > 0 && counts.done > 0 {
+            let done = counts.done;
+            let text = format!("wasmpool: {done} items are done already; the run goes on behind them");
+            self.say(Level::Info, &[("done", done.into())], &text);
         }
     }
 
-    fn failed(&mut self, index: u64, failure: &Failure) {
-        self.tell_failure(&format!("item {index}"), failure);
+    fn failed(&mut self, index: u64, failure: &Failure, counts: &OutcomeCounts) {
+        self.tell_failure(&format!("item {index}"), vec![("index", index.into())], failure, counts);
+    }
+
+    fn follows_prints(&self) -> bool {
+        self.shows_prints()
+    }
+
+    fn printed(&mut self, index: u64, printed: &GuestOutput) {
+        self.tell_prints(&format!("item {index}"), index, printed);
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
-        if self.verbose {
-            self.say(&format!("wasmpool: worker {} ended ({})", worker + 1, ForeignText::of(how)));
+        if self.verbose > 0 {
+            let text = format!("wasmpool: worker {} ended ({})", worker + 1, ForeignText::of(how));
+            self.say(Level::Warning, &[("worker", (worker + 1).into())], &text);
         }
     }
 
-    fn instances(&mut self, InstanceCounts { made, restored }: InstanceCounts) {
-        if self.verbose && made > 0 {
-            self.say(&format!("wasmpool: {made} instances were made, and {restored} items got a restored one"));
+    fn instances(&mut self, counts: InstanceCounts) {
+        self.instances.add(counts);
+        let InstanceCounts { made, restored } = counts;
+        if self.verbose > 0 && made > 0 && !self.summarises {
+            let facts = [("instances_made", made.into()), ("instances_restored", restored.into())];
+            let text = format!("wasmpool: {made} instances were made, and {restored} items got a restored one");
+            self.say(Level::Info, &facts, &text);
         }
     }
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {
         if !self.quiet {
-            self.say(&short_of_workers(living, why));
+            self.say(Level::Warning, &[], &short_of_workers(living, why));
         }
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.quiet {
-            self.say(&without(lacking));
+            self.say(Level::Warning, &[], &without(lacking));
         }
     }
 
     fn stopping(&mut self) {
         if !self.quiet {
-            self.say(&format!("wasmpool: {STOPPING}"));
+            self.say(Level::Info, &[], &format!("wasmpool: {STOPPING}"));
         }
     }
 
     fn news(&mut self, text: &str) {
         if !self.quiet {
-            self.say(&format!("wasmpool: {}", MessageLines(text)));
+            self.say(Level::Info, &[], &format!("wasmpool: {}", MessageLines(text)));
         }
     }
 
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
-        let every = match self.shown.as_ref()? {
-            ProgressDisplay::Bar(_) => EVERY,
-            ProgressDisplay::Lines => LINE_EVERY,
-        };
-        let since = self.last.elapsed();
-        if since < every {
-            return Some(every - since);
+        let now = self.clock.elapsed();
+        if items > self.before {
+            // Until there are more items than were done, the input is waited for, or compared with what was read before.
+            self.pace.begin(now, self.before);
         }
-        self.last = Instant::now();
-        let line = self.line(counts);
-        let expected = self.expected(items);
-        match &self.shown {
-            Some(ProgressDisplay::Bar(bar)) => {
-                if let Some(expected) = expected {
-                    if bar.length().is_none() {
-                        bar.set_style(style("{bar:30} {percent}% {msg} {elapsed} left {eta}"));
-                    }
-                    bar.set_length(expected);
-                }
-                bar.set_position(counts.done);
-                bar.set_message(line);
-                bar.tick();
+        let shown = self.shown?;
+        let every = match shown {
+            ProgressDisplay::Bar => EVERY,
+            ProgressDisplay::Lines(every) => every,
+        };
+        if let Some(next) = self.last.and_then(|last| (last + every).checked_sub(now)).filter(|next| !next.is_zero()) {
+            return Some(next);
+        }
+        let is_first = self.last.replace(now).is_none();
+        self.pace.observe(now, counts.done);
+        let figures = self.figures(items, counts);
+        match shown {
+            ProgressDisplay::Bar => {
+                let width = terminal::width();
+                show_status(match items {
+                    0 if self.before > 0 => within("comparing the input with what is done", width),
+                    0 => within("waiting for input", width),
+                    _ => figures.line(width, terminal::takes_colours(true)),
+                });
             }
-            _ => match expected {
-                Some(expected) => tell!("wasmpool: {line}, some {expected} in all"),
-                None => tell!("wasmpool: {line}"),
-            },
+            // At its beginning there is nothing to tell.
+            ProgressDisplay::Lines(_) if is_first => {}
+            ProgressDisplay::Lines(_) => {
+                let mut facts = vec![("done", figures.done.into()), ("failed", figures.failed.into())];
+                facts.extend(figures.all.map(|(all, _)| ("expected", all.into())));
+                facts.extend(figures.rate.map(|rate| ("items_per_second", rate.into())));
+                facts.extend(figures.left.map(|left| ("seconds_left", left.as_secs().into())));
+                self.say(Level::Info, &facts, &format!("wasmpool: {}", figures.sentence()));
+            }
         }
         Some(every)
     }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmpool_run::tell;
 
 use super::apart::{self, InputLists};
@@ -18,35 +18,40 @@ use super::fan::InputSplitter;
 use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
 use super::progress::{RunProgress, kinds};
+use super::report::{RunEnding, RunRecorder, RunReports};
 #[cfg(feature = "hosts")]
 use super::run::run_elsewhere;
 use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, prepare};
-use super::sharing::{RunObjects, Sharing};
+use super::sharing::Sharing;
 use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
 #[cfg(feature = "hosts")]
 use super::stream::via;
-use super::stream::{columns, config, format, formed, inputs, items, notice, output, read_files, tell_halted, workers};
+use super::stream::{
+    columns, config, format, formed, inputs, items, notice, output, progress, read_files, tell_halted, workers,
+};
 use super::units::NamedTask;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, TaskCall};
 use wasmpool_core::text::ForeignText;
+use wasmpool_ipc::lane::InstanceCounts;
 #[cfg(feature = "hosts")]
 use wasmpool_nats::coordinator::CoordinatedRun;
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::output::{OutcomeLines, RunWatcher};
+use wasmpool_run::output::{ItemOutcome, OutcomeLines, RunWatcher, printed_beside};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
+use wasmpool_run::stdio::Level;
 use wasmpool_run::supervisor::{
-    Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
+    Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, WorkerNews,
 };
 use wasmpool_scheduler::shares::{WorkerDemand, share};
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
@@ -60,13 +65,14 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let inputs = inputs(spec)?;
     apart::check(&read_files(spec, tasks.iter().map(|task| task.file.as_path()), &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
-    let progress = RunProgress::new(*options.progress, spec.verbosity, size);
+    let progress = progress(spec, &inputs, size).of_results();
     let mut items = items(spec, inputs, &progress);
     let columns = columns(&mut *items)?;
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, tasks.len())?;
     let output = output(spec, lists)?;
+    let reports = RunReports::of(spec)?;
     written.set(output.same_files(), None);
     let target = output.results;
     let fan = Arc::new(InputSplitter::new());
@@ -172,7 +178,10 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         spares,
         fan: &fan,
         board: &board,
+        reports: reports.as_ref(),
+        start: Instant::now(),
     };
+    board.known().progress.begin();
     let result = crew.run(ready, mailboxes, &senders, &news, budget, &signals);
     // For tasks that were set aside, items that are still to be read are reported as failed, unless the run was cut
     // short.
@@ -183,11 +192,23 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
     let objects = shared.filter(|_| result.is_ok());
-    let exit = board.end(spec, written, signals.last(), result)?;
-    input.map_err(Error::Input)?;
+    let mut result = board.end(spec, written, signals.last(), result);
+    if let Err(e) = input {
+        result = result.and(Err(Error::Input(e).into()));
+    }
     // What they hold is told last: not if the run ends with an error.
-    objects.map_or(Ok(()), RunObjects::tell)?;
-    Ok(exit)
+    if let (Ok(_), Some(objects)) = (&result, objects)
+        && let Err(e) = objects.tell()
+    {
+        result = Err(e.into());
+    }
+    if let Some(reports) = reports {
+        let (counts, recorders) = board.take_recorded();
+        let end = RunEnding { result: result.as_ref().copied(), counts: &counts, done_before: 0 };
+        let reported = reports.write(spec, budget, end, recorders);
+        return result.and_then(|exit| reported.map(|()| exit).map_err(Stop::from));
+    }
+    result
 }
 
 fn of_task(name: &str, error: Error) -> Stop {
@@ -209,6 +230,9 @@ struct TaskRunner<'a> {
     spares: SpareWorkers,
     fan: &'a InputSplitter,
     board: &'a TaskSet,
+    reports: Option<&'a RunReports>,
+    /// The time at which all tasks begin.
+    start: Instant,
 }
 
 impl TaskRunner<'_> {
@@ -297,6 +321,9 @@ impl TaskRunner<'_> {
                 .within(self.call.limits.max_output),
             counts: OutcomeCounts::default(),
             shown: 0,
+            items: 0,
+            recorder: self.reports.map(|reports| reports.recorder(self.start)),
+            shows_prints: self.board.known().progress.shows_prints(),
             set_aside: None,
             given_up: None,
             news,
@@ -319,6 +346,9 @@ impl TaskRunner<'_> {
             None => self.run_task_elsewhere(wasm, config, &mut outcomes, mailbox),
         };
         outcomes.show();
+        if let Some(recorder) = outcomes.recorder.take() {
+            self.board.known().recorders.push((task, recorder));
+        }
         let next = match &end {
             Ok(RunEnd::GivenUp | RunEnd::Halted(_)) if !self.board.is_halted() => {
                 let failure = outcomes.set_aside();
@@ -424,26 +454,33 @@ struct TaskFacts {
     progress: RunProgress,
     /// By task.
     counts: Vec<OutcomeCounts>,
+    /// The number of items that each task was given.
+    items: Vec<u64>,
     halted: bool,
     told_lacking: bool,
     told_short: bool,
     told_stopping: bool,
     /// What was told last of other machines, which each task hears.
     news: String,
+    /// What was recorded of tasks that have ended.
+    recorders: Vec<(usize, RunRecorder)>,
 }
 
 impl TaskSet {
     fn new(options: &ManyItems, tasks: &[NamedTask], progress: RunProgress, supervisors: Vec<EventSender>) -> TaskSet {
         let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
         let counts = vec![OutcomeCounts::default(); names.len()];
+        let items = vec![0; names.len()];
         let state = Mutex::new(TaskFacts {
             progress,
             counts,
+            items,
             halted: false,
             told_lacking: false,
             told_short: false,
             told_stopping: false,
             news: String::new(),
+            recorders: Vec::new(),
         });
         TaskSet { halt: options.halt.clone(), after: options.set_aside.clone(), names, supervisors, state }
     }
@@ -466,15 +503,24 @@ impl TaskSet {
     }
 
     /// Updates the counts of a task, and the display.
-    fn show(&self, task: usize, counts: &OutcomeCounts) -> Option<Duration> {
+    fn show(&self, task: usize, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
         let mut known = self.known();
+        if let Some(of) = known.items.get_mut(task) {
+            *of = items;
+        }
         if let Some(of) = known.counts.get_mut(task) {
             of.clone_from(counts);
         }
         let all = known.all();
         // Each item counts once for each task.
-        let items = all.done;
+        let items = known.items.iter().sum();
         known.progress.tick(items, &all)
+    }
+
+    /// Returns what messages call an item of a task.
+    fn item(&self, task: usize, index: u64) -> String {
+        let name = self.names.get(task).map_or("", |name| name);
+        format!("item {index} of task {}", ForeignText::of(name))
     }
 
     /// Reports an item of a task that failed by its own fault.
@@ -484,8 +530,9 @@ impl TaskSet {
             of.clone_from(counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
-        known.progress.tell_failure(&format!("item {index} of task {}", ForeignText::of(name)), failure);
         let all = known.all();
+        let facts = vec![("index", index.into()), ("task", name.into())];
+        known.progress.tell_failure(&self.item(task, index), facts, failure, &all);
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
@@ -493,6 +540,16 @@ impl TaskSet {
             known.halted = true;
             self.supervisors.iter().for_each(|supervisor| supervisor.send(Event::Halt(halt)));
         }
+    }
+
+    /// Returns what was recorded of each task, with the counts of all.
+    fn take_recorded(&self) -> (OutcomeCounts, Vec<(String, RunRecorder)>) {
+        let mut known = self.known();
+        let mut recorders = std::mem::take(&mut known.recorders);
+        recorders.sort_by_key(|(task, _)| *task);
+        let named =
+            recorders.into_iter().map(|(task, recorder)| (self.names.get(task).cloned().unwrap_or_default(), recorder));
+        (known.all(), named.collect())
     }
 
     /// Reports the end of the run, and returns how the command ends.
@@ -506,13 +563,13 @@ impl TaskSet {
         let mut known = self.known();
         let untried = match written {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                known.progress.finish(&known.all());
+                known.progress.finish();
                 return Ok(Exit::OutputClosed);
             }
             Err(e) => Err(Stop::from(Error::output(e))),
             Ok(untried) => Ok(untried),
         };
-        known.progress.finish(&known.all());
+        known.progress.finish();
         result?;
         for (counts, untried) in known.counts.iter_mut().zip(untried?) {
             counts.done += untried;
@@ -522,6 +579,9 @@ impl TaskSet {
         }
         let all = known.all();
         let told = !spec.verbosity.quiet;
+        if told {
+            known.progress.summary_of_tasks(&all);
+        }
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
             let (name, done, failed) = (ForeignText::of(name), counts.done, counts.failures());
             match failed {
@@ -559,6 +619,10 @@ struct TaskOutcomes<'a> {
     counts: OutcomeCounts,
     /// Number of items that the board knows to be done.
     shown: u64,
+    /// Number of items that the task was given.
+    items: u64,
+    shows_prints: bool,
+    recorder: Option<RunRecorder>,
     /// The failure for which the task was set aside.
     set_aside: Option<Failure>,
     /// The error for which the task was given up.
@@ -571,13 +635,20 @@ struct TaskOutcomes<'a> {
 impl TaskOutcomes<'_> {
     fn show(&mut self) -> Option<Duration> {
         self.shown = self.counts.done;
-        self.board.show(self.task, &self.counts)
+        self.board.show(self.task, self.items, &self.counts)
     }
 
     /// Returns the number of a worker among those of all tasks.
     fn worker(&self, id: WorkerId) -> WorkerId {
         let (task, tasks) = (self.task as WorkerId, self.board.names.len() as WorkerId);
         id.saturating_mul(tasks).saturating_add(task)
+    }
+
+    /// Records something for the reports, if there are any.
+    fn record(&mut self, act: impl FnOnce(&mut RunRecorder)) {
+        if let Some(recorder) = &mut self.recorder {
+            act(recorder);
+        }
     }
 
     /// Returns the failure of items that the task is not given. The first call prints a message.
@@ -594,8 +665,9 @@ impl TaskOutcomes<'_> {
                 None => format!("{failed} of its {done} items failed{option}"),
             };
             if !board.known().progress.is_quiet() {
-                let name = ForeignText::of(name);
-                board.known().progress.say(&format!("wasmpool: task {name} is set aside: {why}"));
+                let facts = [("task", (*name).into())];
+                let text = format!("wasmpool: task {} is set aside: {why}", ForeignText::of(name));
+                board.known().progress.say(Level::Warning, &facts, &text);
             }
             Failure::new(FailureKind::Cancelled, format!("the task was set aside: {why}"))
         };
@@ -613,13 +685,22 @@ impl OutcomeSink for TaskOutcomes<'_> {
         let cut_off =
             record.worker.is_none() && matches!(&result, Err(failure) if failure.kind == FailureKind::Cancelled);
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
+        if self.shows_prints
+            && let Some(printed) = printed_beside(&result)
+        {
+            let what = self.board.item(self.task, record.index);
+            self.board.known().progress.tell_prints(&what, record.index, printed);
+        }
         record.worker = record.worker.map(|id| self.worker(id));
+        let outcome = ItemOutcome::of(&record);
         self.lines.reduce(&mut record);
         let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
             self.counts.count(None);
+            self.record(|recorder| recorder.outcome(outcome));
             return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
+        self.record(|recorder| recorder.outcome(ItemOutcome { failure: Some(&failure), ..outcome }));
         if !cut_off {
             self.shown = self.counts.done;
             self.board.failed(self.task, &self.counts, record.index, &failure);
@@ -632,7 +713,24 @@ impl OutcomeSink for TaskOutcomes<'_> {
         let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group });
     }
 
-    fn worker_ready(&mut self) {
+    fn instances(&mut self, counts: InstanceCounts) {
+        self.record(|recorder| recorder.instances.add(counts));
+        self.board.known().progress.instances(counts);
+    }
+
+    fn sent(&mut self, worker: WorkerId, first: u64, count: u64) {
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.sent(worker, first, count));
+    }
+
+    fn worker_news(&mut self, worker: WorkerId, news: WorkerNews<'_>) {
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.worker_news(worker, news));
+    }
+
+    fn worker_ready(&mut self, worker: WorkerId) {
+        let worker = self.worker(worker);
+        self.record(|recorder| recorder.worker_ready(worker));
         self.fan.ready(self.task);
     }
 
@@ -661,6 +759,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
+        self.record(|recorder| recorder.lacking.extend(lacking));
         let mut known = self.board.known();
         if !std::mem::replace(&mut known.told_lacking, true) {
             known.progress.unprotected(lacking);
@@ -674,7 +773,9 @@ impl OutcomeSink for TaskOutcomes<'_> {
         }
     }
 
-    fn tick(&mut self, _: u64) -> Option<Duration> {
+    fn tick(&mut self, items: u64) -> Option<Duration> {
+        self.items = items;
+        self.record(|recorder| recorder.tick());
         if self.shown == self.counts.done && !self.board.known().progress.is_shown() {
             return None;
         }

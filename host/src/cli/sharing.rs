@@ -1,21 +1,18 @@
 //! The shared objects of one run: made of `--share`, filled from `--share-in`, and told in `--share-out`.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::signals::LastWord;
 use super::spec::RunSpec;
+use super::whole::WholeFile;
 use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::share::{ObjectRights, ObjectSpec, SharedGrants};
 use wasmpool_core::text::{ForeignText, bytes_said};
-use wasmpool_run::aside::{OpenDirectory, UnnamedFile};
 use wasmpool_run::cgroup::HostPlacement;
 use wasmpool_run::error::Error;
-use wasmpool_run::links::target_of;
-use wasmpool_run::place::directory_of;
 use wasmpool_run::shared::{SharedContents, SharedObjects, SharedSettings, TellContentsError};
 use wasmpool_run::spawn::ChildProgram;
 
@@ -42,15 +39,7 @@ pub struct Sharing {
 #[derive(Debug)]
 struct ContentsFile {
     path: PathBuf,
-    file: Written,
-}
-
-#[derive(Debug)]
-enum Written {
-    /// A file that gets its name, or replaces the one that has it, once it is complete.
-    Aside(UnnamedFile, String),
-    /// A pipe or a device, which cannot be replaced.
-    Stream(File),
+    file: WholeFile,
 }
 
 impl Sharing {
@@ -139,36 +128,7 @@ impl RunObjects {
 
 impl ContentsFile {
     fn make(path: &Path) -> Result<ContentsFile, Error> {
-        let failed = |e: &dyn std::fmt::Display| unwritten(path, e);
-        let file = match fs::metadata(path) {
-            _ if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                return Err(failed(&"it is the name of a directory"));
-            }
-            Ok(found) if found.is_dir() => return Err(failed(&"it is a directory")),
-            Ok(found) if !found.is_file() => {
-                Written::Stream(File::options().write(true).open(path).map_err(|e| failed(&e))?)
-            }
-            found => {
-                // A link is followed, as a file that is written in place would be.
-                let target = match &found {
-                    Ok(_) => path.canonicalize(),
-                    Err(_) => target_of(path),
-                };
-                let target = target.map_err(|e| failed(&e))?;
-                let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
-                    return Err(failed(&"it is not the name of a file"));
-                };
-                let directory = OpenDirectory::open(directory_of(&target)).map_err(|e| failed(&e))?;
-                let mode = if found.is_ok() { 0o600 } else { 0o666 };
-                let file = directory.nameless(UNFINISHED, mode).map_err(|e| failed(&e))?;
-                if found.is_ok() {
-                    replaces(&file.file, &target).map_err(|e| failed(&e))?;
-                }
-                // It is not this run's task to tell of files that others left.
-                let _ = directory.remove_left(UNFINISHED);
-                Written::Aside(file, name.to_owned())
-            }
-        };
+        let file = WholeFile::make(path, UNFINISHED).map_err(|e| unwritten(path, &e))?;
         Ok(ContentsFile { path: path.to_owned(), file })
     }
 
@@ -176,45 +136,24 @@ impl ContentsFile {
     fn unwritten_word(&self) -> String {
         let path = ForeignText::of(&self.path);
         match &self.file {
-            Written::Stream(_) => format!("what the shared objects hold was not written to {path}, or not all of it"),
-            Written::Aside(..) if self.path.exists() => {
+            WholeFile::Stream(_) => format!("what the shared objects hold was not written to {path}, or not all of it"),
+            WholeFile::Aside(..) if self.path.exists() => {
                 format!("what the shared objects hold was not written to {path}, which is as it was before the run")
             }
-            Written::Aside(..) => format!("what the shared objects hold was not written to {path}"),
+            WholeFile::Aside(..) => format!("what the shared objects hold was not written to {path}"),
         }
     }
 
     fn write(self, objects: &SharedObjects) -> Result<(), Error> {
-        let written = match self.file {
-            Written::Stream(file) => write_to(&file, objects),
-            Written::Aside(file, name) => write_to(&file.file, objects).and_then(|()| {
-                file.file.sync_all()?;
-                Ok(file.place(&name)?)
-            }),
-        };
+        let written = self.file.write(|out| {
+            objects.write_contents(&mut *out)?;
+            Ok(out.write_all(b"\n")?)
+        });
         written.map_err(|e| match e {
             TellContentsError::Objects(e) => e,
             TellContentsError::Output(e) => unwritten(&self.path, &e),
         })
     }
-}
-
-/// Checks that a file may be written to, and gives the one that is to replace it the same owner and permissions.
-fn replaces(file: &File, target: &Path) -> io::Result<()> {
-    let there = File::options().write(true).open(target)?.metadata()?;
-    let ours = file.metadata()?;
-    if (there.uid(), there.gid()) != (ours.uid(), ours.gid()) {
-        // Whoever may not give files away keeps it.
-        let _ = fchown(file, Some(there.uid()), Some(there.gid()));
-    }
-    file.set_permissions(Permissions::from_mode(there.mode() & 0o777))
-}
-
-fn write_to(file: &File, objects: &SharedObjects) -> Result<(), TellContentsError> {
-    let mut out = BufWriter::new(file);
-    objects.write_contents(&mut out)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }
 
 fn read(specs: &[ObjectSpec], path: &Path) -> Result<SharedContents, Error> {

@@ -15,6 +15,7 @@ use wasmpool_run::clock;
 use wasmpool_run::error::Error;
 use wasmpool_run::scarce::{patiently, ring, start_thread};
 use wasmpool_run::spawn::signal_children;
+use wasmpool_run::stdio::clear_status;
 use wasmpool_run::tell;
 
 /// Time that the end of a run may take after it was requested twice: the writing thread may be stuck on a reader that
@@ -145,6 +146,7 @@ fn heard() -> SigSet {
 
 /// Ends the program at once. Its children would end with it, but their cgroup would stay.
 fn exit(signal: Signal) -> ! {
+    clear_status();
     cgroup::remove_now(|| signal_children(Signal::SIGKILL));
     if let Some(word) = LastWord::kept().take() {
         tell!("wasmpool: {}", MessageLines(&word));
@@ -188,6 +190,8 @@ fn is_ignored(signal: Signal) -> bool {
 /// the time in between is not counted.
 fn suspend() {
     clock::suspend(|| {
+        // The shell writes its prompt there.
+        clear_status();
         signal_children(Signal::SIGSTOP);
         // The signal is blocked here as everywhere, so it takes effect when the mask is lifted. Where nobody could
         // continue this process, it does nothing.

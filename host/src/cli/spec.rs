@@ -16,7 +16,7 @@ use super::source::Sourced;
 use crate::cli::args::{Delimiter, InputFormat, OutputFormat, ShowProgress, Verbosity};
 #[cfg(feature = "hosts")]
 use crate::cli::args::{Speculate, ViaStorage};
-use crate::cli::units::NamedTask;
+use crate::cli::units::{NamedTask, ReportFile};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, ItemLimits, SandboxMode, TaskCall};
 #[cfg(feature = "hosts")]
@@ -144,6 +144,9 @@ pub struct ManyItems {
     pub output_format: Sourced<OutputFormat>,
     pub delimiter: Sourced<Delimiter>,
     pub unordered: Sourced<bool>,
+    pub first: Sourced<Option<u64>>,
+    #[serde(skip)]
+    pub dry_run: Sourced<bool>,
     #[serde(skip)]
     pub workers: Sourced<Option<u32>>,
     #[cfg(feature = "hosts")]
@@ -193,6 +196,10 @@ pub struct ManyItems {
     #[serde(skip)]
     pub results: Sourced<Option<PathBuf>>,
     #[serde(skip)]
+    pub report: Vec<Sourced<ReportFile>>,
+    #[serde(skip)]
+    pub trace: Sourced<Option<PathBuf>>,
+    #[serde(skip)]
     pub progress: Sourced<ShowProgress>,
 }
 
@@ -202,6 +209,7 @@ pub struct ManyItems {
 pub struct OneItem {
     #[serde(skip)]
     pub task: PathBuf,
+    /// Its arguments, as [`ItemEncoding::Typed`](wasmpool_core::policy::ItemEncoding::Typed).
     #[serde(skip)]
     pub item: String,
     /// Number of arguments that it was made of.
@@ -222,6 +230,7 @@ impl<I> RunSpec<I> {
             WorkSpec::Function(it) => TaskCall {
                 function: (*it.function).clone(),
                 args: (*it.arg).clone(),
+                args_typed: true,
                 init: (*it.init).clone(),
                 batch: *it.batch,
                 flatten: *it.flatten,

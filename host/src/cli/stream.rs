@@ -1,8 +1,9 @@
 //! The common part of `map` and `exec`: reads items, runs them through a task, writes outcomes.
 
 use std::path::Path;
-use wasmpool_run::tell;
+use wasmpool_run::{tell, tell_as};
 
+use super::again;
 use super::apart::{self, ApartError, InputLists, ReadFiles};
 #[cfg(feature = "hosts")]
 use super::args::{BrokerArgs, Speculate, ViaStorage};
@@ -12,6 +13,7 @@ use super::exit::{Exit, Stop};
 #[cfg(feature = "hosts")]
 use super::hosts::access;
 use super::progress::RunProgress;
+use super::report::{RecordedProgress, RunEnding, RunReports};
 use super::run::{RunParts, run};
 #[cfg(feature = "hosts")]
 use super::share::{self, ServedObject, SharedObject};
@@ -39,11 +41,13 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
 use wasmpool_run::input::{
-    CsvItems, CsvSettings, FileItems, InputError, InputFiles, InputLinks, ItemSource, LineItems, TextEncoding,
+    CsvItems, CsvSettings, FileItems, FirstItems, InputError, InputFiles, InputLinks, ItemSource, LineItems,
+    TextEncoding,
 };
 use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
 use wasmpool_run::links::Writable;
 use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, ResultFilesError, RunOutput, TargetError};
+use wasmpool_run::stdio::Level;
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::SchedulerConfig;
 
@@ -72,7 +76,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let inputs = inputs(spec)?;
     apart::check(&read_files(spec, [task], &inputs), spec)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
-    let mut progress = RunProgress::new(*options.progress, spec.verbosity, size);
+    let progress = progress(spec, &inputs, size);
     let mut items = items(spec, inputs, &progress);
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
     let columns = columns(&mut *items)?;
@@ -82,10 +86,12 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let made = FreshDirectory::of(options.results.as_deref());
     let files = files(spec, &call)?;
     let output = output(spec, lists)?;
+    let reports = RunReports::of(spec)?;
     if let Some(files) = &files {
         files.remove_left().map_err(FilesError::from)?;
     }
     written.set(output.same_files(), options.results.as_deref());
+    let mut watched = RecordedProgress::new(progress, reports.as_ref());
     let result = run(RunParts {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
@@ -99,7 +105,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         identity: identity(spec, &output),
         output,
         files,
-        watcher: &mut progress,
+        watcher: &mut watched,
         notice: notice(spec),
         ends_at_once: false,
         ahead: None,
@@ -108,22 +114,50 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         made.keep();
     }
     let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
-    progress.finish(&counts);
-    let (exit, counts) = result.map_err(|e| Stop::of_run(&e, &spec.grants))?;
+    let RecordedProgress { progress, recorder } = watched;
+    progress.finish();
+    let result = result.map(|(exit, _)| exit).map_err(|e| Stop::of_run(&e, &spec.grants));
+    let reported = reports.map_or(Ok(()), |reports| {
+        let end = RunEnding { result: result.as_ref().copied(), counts: &counts, done_before: progress.done_before() };
+        let recorders = recorder.map(|recorder| (task.to_string_lossy().into_owned(), recorder));
+        reports.write(spec, workers(options), end, recorders.into_iter().collect())
+    });
+    let exit = result?;
     if exit != Exit::OutputClosed && !spec.verbosity.quiet {
+        let done = counts.done;
         if let (Exit::Finished(_), Some(path)) = (exit, &*options.journal) {
-            let done = counts.done;
-            progress.say(&format!(
-                "wasmpool: finished, nothing to do: all {done} items are done, says {}",
-                ForeignText::of(path)
-            ));
+            let path = ForeignText::of(path);
+            let text = format!("wasmpool: finished, nothing to do: all {done} items are done, says {path}");
+            progress.say(Level::Info, &[("done", done.into())], &text);
+        } else {
+            progress.summary(&counts);
         }
-        progress.summary(&counts);
+        let is_cut = match exit {
+            Exit::Signal(_) => true,
+            Exit::Halted => options.journal.is_some(),
+            _ => false,
+        };
+        if let Some(how) = is_cut.then(|| again::says_how(options, done, std::env::args_os())).flatten() {
+            tell!("wasmpool: {}", MessageLines(&how));
+        }
         if exit == Exit::Halted {
             tell_halted(&options.halt, &counts);
         }
     }
+    reported?;
     Ok(exit)
+}
+
+/// Makes the display of a run's progress, and says that items are typed if they are.
+pub fn progress(spec: &RunSpec, inputs: &InputFiles, size: Option<u64>) -> RunProgress {
+    let typed = inputs.reads_terminal();
+    if typed && !spec.verbosity.quiet {
+        tell!("wasmpool: reading items from the terminal; end with Ctrl-D");
+    }
+    // How much of the input the first items are is not known.
+    let size = size.filter(|_| spec.items.first.is_none());
+    let progress = RunProgress::new(*spec.items.progress, spec.verbosity, size, typed);
+    progress.with_halt(spec.items.halt.is_some())
 }
 
 pub fn notice(spec: &RunSpec) -> CompilingNotice<'static> {
@@ -137,7 +171,9 @@ pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let said = halt.option_name_with("--halt", &said).to_string();
     let failures = if failed == 1 { "failure" } else { "failures" };
     let items = if done == 1 { "item" } else { "items" };
-    tell!("wasmpool: halted by {} after {failed} {failures} in {done} {items}", MessageLines(&said));
+    let facts = [("failed", failed.into()), ("done", done.into())];
+    let said = MessageLines(&said);
+    tell_as!(Level::Error, &facts, "wasmpool: halted by {said} after {failed} {failures} in {done} {items}");
 }
 
 pub fn workers(options: &Options) -> usize {
@@ -368,12 +404,16 @@ pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(*options.input_format));
     let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
-    match *options.input_format {
+    let items: Box<dyn ItemSource> = match *options.input_format {
         InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
         InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
         InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
         InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
         InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
+    };
+    match *options.first {
+        Some(most) => Box::new(FirstItems::new(items, most)),
+        None => items,
     }
 }
 

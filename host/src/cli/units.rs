@@ -11,7 +11,6 @@ use clap::parser::ValueSource;
 use super::share::{self, ParseShareError, SharedObject, SharedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
-use wasmpool_core::text::{ForeignText, ShellWord};
 #[cfg(feature = "hosts")]
 use wasmpool_hosts::names::HostName;
 #[cfg(feature = "hosts")]
@@ -30,10 +29,8 @@ pub enum ParseUnitError {
     Duration,
     #[error("a duration has to be longer than nothing")]
     NoDuration,
-    #[error("it has to be NAME=JSON, such as factor=3")]
+    #[error("it has to be NAME=JSON or NAME=TEXT, such as factor=3 or greeting=hello")]
     Binding,
-    #[error("the value of {} is not JSON ({why}); a string needs quotes: {}='\"text\"'", ForeignText::of(.name), advised(.name))]
-    BindingNoJson { name: String, why: String },
     #[error("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on")]
     Variable,
     #[error("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing")]
@@ -64,19 +61,12 @@ pub enum ParseUnitError {
     Percentage,
     #[error("it has to be NAME=FILE, such as check=check.wasm; records carry the name")]
     NamedTask,
+    #[error("its name has to end in .html, for a page, or in .json, for figures")]
+    Report,
     #[error("a chunk size is `auto` or a number from 1")]
     ChunkSize,
     #[error(transparent)]
     Share(#[from] ParseShareError),
-}
-
-/// Maximum characters of a name that is repeated in advice, which is not cut itself.
-const LONGEST_ADVICE: usize = 300;
-
-/// Returns a name as it is to be pasted.
-fn advised(name: &str) -> String {
-    let word = ShellWord::of(name).to_string();
-    if word.len() > LONGEST_ADVICE { "NAME".to_owned() } else { word }
 }
 
 /// The values that an option may have: how each is written, what it stands for, and what it means.
@@ -121,18 +111,18 @@ impl<'a, T> IntoIterator for &'a RepeatedOption<T> {
 /// A parser of [`RepeatedOption`], made from a parser of one value.
 pub struct EachOf<T> {
     one: fn(&str) -> Result<T, ParseUnitError>,
-    /// True if a text that can be read as one value is one in the environment, too, although it spans lines.
-    whole_first: bool,
+    /// Returns true if a text of the environment is one value although it spans lines.
+    whole: fn(&str) -> bool,
 }
 
 /// Returns a parser for values of a repeatable option.
 pub fn each<T>(one: fn(&str) -> Result<T, ParseUnitError>) -> EachOf<T> {
-    EachOf { one, whole_first: false }
+    EachOf { one, whole: |_| false }
 }
 
 /// Returns a parser for bindings: JSON that spans lines is one binding.
 pub fn bindings() -> EachOf<(String, String)> {
-    EachOf { one: binding, whole_first: true }
+    EachOf { one: binding, whole: |text| text.split_once('=').is_some_and(|(_, value)| json(value).is_ok()) }
 }
 
 // Not derived, since that would require `T: Clone`.
@@ -146,9 +136,8 @@ impl<T> Copy for EachOf<T> {}
 
 impl<T> EachOf<T> {
     fn read(&self, text: &str, source: ValueSource) -> Result<RepeatedOption<T>, ParseUnitError> {
-        let one = (self.one)(text);
-        if source != ValueSource::EnvVariable || (self.whole_first && one.is_ok()) || !text.contains('\n') {
-            return one.map(|one| RepeatedOption(vec![one]));
+        if source != ValueSource::EnvVariable || !text.contains('\n') || (self.whole)(text) {
+            return (self.one)(text).map(|one| RepeatedOption(vec![one]));
         }
         text.lines().filter(|line| !line.trim().is_empty()).map(self.one).collect::<Result<_, _>>().map(RepeatedOption)
     }
@@ -179,12 +168,38 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EachOf<T> {
     }
 }
 
-/// Parses a binding: `NAME=JSON`.
+/// A file of `--report`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    pub path: PathBuf,
+    pub form: ReportForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportForm {
+    Html,
+    Json,
+}
+
+/// Parses the name of a report, whose end says its form.
+pub fn report(text: &str) -> Result<ReportFile, ParseUnitError> {
+    let path = PathBuf::from(text);
+    let end = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
+    let form = match end.as_deref() {
+        Some("html" | "htm") => ReportForm::Html,
+        Some("json") => ReportForm::Json,
+        _ => return Err(ParseUnitError::Report),
+    };
+    Ok(ReportFile { path, form })
+}
+
+/// Parses a binding: `NAME=JSON` or `NAME=TEXT`. Which of the two it is depends on the parameter's type, which a worker
+/// knows.
 fn binding(text: &str) -> Result<(String, String), ParseUnitError> {
-    let (name, json) = text.split_once('=').ok_or(ParseUnitError::Binding)?;
-    serde_json::from_str::<serde::de::IgnoredAny>(json)
-        .map_err(|e| ParseUnitError::BindingNoJson { name: name.to_owned(), why: e.to_string() })?;
-    Ok((name.to_owned(), json.to_owned()))
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(ParseUnitError::Binding),
+    }
 }
 
 /// Parses an environment variable: `NAME=VALUE`.
@@ -490,14 +505,18 @@ mod tests {
         let variables = |text, source| each(variable).read(text, source).map(|each| each.0);
         assert_eq!(variables("A=1\nB=2", ValueSource::CommandLine), Ok(vec![pair("A", "1\nB=2")]));
         assert_eq!(variables("A=1\nB=2", ValueSource::EnvVariable), Ok(vec![pair("A", "1"), pair("B", "2")]));
-        assert!(bindings().read("a=1\nb=2", ValueSource::CommandLine).is_err());
+        let bound = bindings().read("a=1\nb=2", ValueSource::CommandLine).map(|each| each.0);
+        assert_eq!(bound, Ok(vec![pair("a", "1\nb=2")]));
         let directories = each(directory).read("a::/b\nc::/d", ValueSource::CommandLine).map(|each| each.0);
         assert_eq!(directories.map(|granted| granted.len()), Ok(1));
     }
 
     #[test]
-    fn a_binding_that_is_not_json_says_how_to_write_it() {
-        let message = binding("name=text").unwrap_err().to_string();
-        assert!(message.contains("name='\"text\"'"), "{message}");
+    fn a_binding_has_a_name_and_json_or_a_text() {
+        assert_eq!(binding("name=text"), Ok(("name".to_owned(), "text".to_owned())));
+        assert_eq!(binding("name="), Ok(("name".to_owned(), String::new())));
+        for text in ["name", "=text", ""] {
+            assert_eq!(binding(text), Err(ParseUnitError::Binding), "{text}");
+        }
     }
 }

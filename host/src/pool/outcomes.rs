@@ -224,7 +224,7 @@ impl OutcomeSink for OutcomeRouter {
         route.map_or(index, |(start, route)| index - start + route.first)
     }
 
-    fn worker_news(&mut self, news: WorkerNews<'_>) {
+    fn worker_news(&mut self, _: WorkerId, news: WorkerNews<'_>) {
         self.group.worker_event(|| WorkerEvent::from(news));
     }
 

@@ -150,7 +150,7 @@ impl OutcomeSink for CallSink<'_> {
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 
-    fn worker_news(&mut self, news: WorkerNews<'_>) {
+    fn worker_news(&mut self, _: WorkerId, news: WorkerNews<'_>) {
         match news {
             WorkerNews::Started { pid, .. } => {
                 self.state.pid.store(pid, Ordering::SeqCst);

@@ -14,8 +14,23 @@ use crate::support::run::wasmpool;
 use crate::support::{binary, workspace};
 
 /// The commands that have a help of their own.
-const COMMANDS: [&str; 10] =
-    ["map", "exec", "call", "run", "serve", "hosts", "share serve", "inspect", "compile", "doctor"];
+const COMMANDS: [&str; 15] = [
+    "map",
+    "exec",
+    "call",
+    "run",
+    "serve",
+    "hosts",
+    "share serve",
+    "inspect",
+    "compile",
+    "new",
+    "cache",
+    "cache clean",
+    "doctor",
+    "completions",
+    "man",
+];
 
 /// Returns all documents, except those of third-party material.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -152,6 +167,11 @@ fn targets_of_make_are_there() {
     }
 }
 
+/// Returns the full help of a command.
+fn help_of(command: &str) -> String {
+    wasmpool().args(command.split(' ')).arg("--help").run().exits(0).text().to_owned()
+}
+
 /// Returns the name of an option at the beginning of a text, with its hyphens.
 fn option(text: &str) -> Option<String> {
     let name: String = text.strip_prefix("--")?.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
@@ -160,8 +180,7 @@ fn option(text: &str) -> Option<String> {
 
 #[test]
 fn options_are_there() {
-    let helps =
-        COMMANDS.map(|command| wasmpool().args(command.split(" ")).arg("--help").run().exits(0).text().to_owned());
+    let helps = COMMANDS.map(help_of);
     let known: BTreeSet<String> = helps.iter().flat_map(|help| help.split_whitespace()).filter_map(option).collect();
     // Documents for users, which describe no other tool's options.
     let of_users = ["README.md", "guest/README.md"].map(|name| workspace().join(name));
@@ -190,28 +209,29 @@ fn options_are_there() {
 struct Known {
     letter: Option<String>,
     default: Option<String>,
-    variable: Option<String>,
 }
 
 /// Returns the options that the help of each command lists, by command and name.
 fn options_of_help() -> BTreeMap<(String, String), Known> {
     let mut options = BTreeMap::new();
     for command in COMMANDS {
-        let help = wasmpool().args(command.split(" ")).arg("--help").run().exits(0).text().to_owned();
+        let help = help_of(command);
         let mut name = None;
-        for line in help.lines().map(str::trim) {
+        for line in help.lines() {
+            // Texts are indented further, and may begin with an option too.
+            let is_entry = line.len() - line.trim_start().len() <= 6;
+            let line = line.trim();
             let (letter, long) = match line.split_once(", ") {
                 Some((letter, rest)) if letter.len() == 2 && letter.starts_with('-') => (Some(letter.to_owned()), rest),
                 _ => (None, line),
             };
-            if let Some(long) = option(long) {
+            if let Some(long) = option(long).filter(|_| is_entry) {
                 let key = (command.to_owned(), long);
                 options.insert(key.clone(), Known { letter, ..Known::default() });
                 name = Some(key);
             } else if let Some(known) = name.as_ref().and_then(|name| options.get_mut(name)) {
                 let within = |start: &str| Some(line.split_once(start)?.1.split(']').next()?.to_owned());
                 known.default = known.default.take().or(within("[default: ").filter(|value| !value.contains(' ')));
-                known.variable = known.variable.take().or(within("[env: "));
             }
         }
     }
@@ -241,10 +261,6 @@ fn the_reference_has_the_options_of_each_command() {
             assert_eq!(letter, known.letter, "the letter of {long}");
             let value = known.default.unwrap_or_default();
             assert!(default.contains(&value), "{long} of {command} is {value} by default, not {default}");
-            // The reference names the variable by which each can be set in the environment.
-            let variable = format!("WASMPOOL_{}", long.trim_start_matches('-').to_uppercase().replace('-', "_"));
-            let named = known.variable.unwrap_or_default();
-            assert!(named == variable || long == "--help", "{long} of {command}: {named}");
         }
     }
     assert!(left.is_empty(), "not in the reference: {left:?}");

@@ -4,23 +4,34 @@ use crate::support::guest::wat;
 use crate::support::run::{map, wasmpool};
 use crate::support::wat::{SQUARE, minus_twice};
 
+/// That each option has its variable, a test of the parser sees.
 #[test]
-fn every_option_has_a_variable() {
-    for command in ["map", "call", "inspect", "compile"] {
+fn the_help_says_by_which_variable_an_option_is_set() {
+    for command in ["map", "exec", "call", "inspect", "compile", "serve", "hosts", "new"] {
         let help = wasmpool().args([command, "--help"]).run().exits(0);
-        // Another name of an option has no variable of its own.
-        let without_aliases = help.text().lines().filter(|line| !line.trim_start().starts_with("[alias: "));
-        let options: Vec<&str> = without_aliases
-            .flat_map(str::split_whitespace)
-            .filter_map(|word| word.strip_prefix("--"))
-            .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_lowercase()))
-            .filter(|option| !option.is_empty() && *option != "help")
-            .collect();
-        assert!(options.contains(&"sandbox"), "{options:?}");
-        for option in options {
-            let variable = format!("[env: WASMPOOL_{}]", option.to_uppercase().replace('-', "_"));
-            assert!(help.text().contains(&variable), "{command} has no {variable}");
-        }
+        let said =
+            help.text().lines().find_map(|line| line.strip_prefix("Options can be set in the environment too: --"));
+        let (option, rest) = said.and_then(|said| said.split_once(" as ")).unwrap_or_else(|| panic!("{}", help.text()));
+        let variable = format!("WASMPOOL_{}", option.to_uppercase().replace('-', "_"));
+        assert!(rest.starts_with(&variable), "{command}: {said:?}");
+        assert!(help.text().contains(&format!(" --{option}")), "{command} has no --{option}");
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_reads_is_named_with_the_one_that_is_meant() {
+    let run = |name: &str| map(&wat(SQUARE)).env(name, "5s").input("3\n");
+    for (name, meant) in [("WASMPOOL_TIMOUT", "WASMPOOL_TIMEOUT"), ("WASMPOOL_WORKER", "WASMPOOL_WORKERS")] {
+        let output = run(name).run().exits(0);
+        let told = format!("wasmpool: {name} is no variable of wasmpool; is {meant} meant?\n");
+        assert_eq!((output.text(), &*output.stderr), ("9\n", &*told));
+        assert_eq!(run(name).arg("-q").run().exits(0).stderr, "");
+    }
+    let output = run("WASMPOOL_COMPLETELY_ELSE").run().exits(0);
+    assert_eq!(output.stderr, "wasmpool: WASMPOOL_COMPLETELY_ELSE is no variable of wasmpool\n");
+    // What a cluster tells every container of a service that has this name.
+    for name in ["WASMPOOL_SERVICE_HOST", "WASMPOOL_PORT", "WASMPOOL_PORT_4222_TCP_ADDR", "WASMPOOL_RESTORE"] {
+        assert_eq!(run(name).run().exits(0).stderr, "", "{name}");
     }
 }
 

@@ -1,31 +1,18 @@
 //! The progress bar appears on terminals only, and never on standard output.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use crate::support::bombs::nested;
 use crate::support::guest::{Task, wat};
+use crate::support::host::Host;
 use crate::support::run::{Run, map, wasmpool};
-use crate::support::terminal::terminal;
+use crate::support::terminal::{screen, set_width, terminal, watch, without_colours};
 use crate::support::until;
-use crate::support::wat::SQUARE;
-
-/// Collects what appears on the terminal from now on.
-fn watch(mut master: File) -> Arc<Mutex<String>> {
-    let seen = Arc::new(Mutex::new(String::new()));
-    let shared = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = master.read(&mut buffer) {
-            let text = String::from_utf8_lossy(&buffer[..count]);
-            shared.lock().expect("no panic").push_str(&text);
-        }
-    });
-    seen
-}
+use crate::support::wat::{COUNT_TO, SQUARE};
 
 #[test]
 fn a_terminal_shows_how_many_are_done_and_failed() {
@@ -58,6 +45,196 @@ fn never_is_never() {
     assert_eq!(host.code(), 0);
     let seen = seen.lock().expect("no panic").clone();
     assert_eq!(seen, "");
+}
+
+/// Returns the environment of a person at a terminal that knows colours and can replace lines.
+fn at_terminal(run: Run) -> Run {
+    run.env("TERM", "xterm-256color").env("NO_COLOR", "").env("COLUMNS", "")
+}
+
+/// Starts a run of which the last item takes until it is ended, on a terminal of this width, with its results elsewhere.
+fn long_run(columns: u16, change: impl FnOnce(Run) -> Run) -> (Host, std::fs::File, Arc<Mutex<String>>, TempDir) {
+    let (master, slave) = terminal();
+    set_width(&master, columns);
+    let folder = TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("items.jsonl");
+    std::fs::write(&input, "3\n".repeat(3000) + "9000000000000000000\n" + &"3\n".repeat(1000)).expect("written");
+    let seen = watch(master.try_clone().expect("a copy"));
+    let run = at_terminal(map(&wat(COUNT_TO))).args(["-j", "1", "-c", "10", "--timeout", "10m"]).arg(&input);
+    let mut host = change(run).stderr_to(slave).start();
+    for _ in 0..3000 {
+        assert_eq!(host.line().as_deref(), Some("3"));
+    }
+    (host, master, seen, folder)
+}
+
+/// Returns the lines that were drawn to be replaced, without colours.
+fn drawn(seen: &Arc<Mutex<String>>) -> Vec<String> {
+    let seen = without_colours(&seen.lock().expect("no panic"));
+    let drawn = seen.split('\r').filter_map(|part| part.strip_suffix("\u{1b}[J"));
+    drawn.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_bar_fits_terminals_of_all_widths_and_says_what_its_numbers_mean() {
+    for columns in [10, 40, 60, 80, 200] {
+        let (mut host, _master, seen, _folder) = long_run(columns, |run| run);
+        let bar = until("a bar that has counted them", || {
+            drawn(&seen).into_iter().find(|line| line.contains("3,000") || line.contains("3000"))
+        });
+        for line in drawn(&seen) {
+            assert!(line.chars().count() < columns.into(), "{line:?} at {columns} columns");
+        }
+        let words: &[&str] = match columns {
+            0..40 => &["3"],
+            40..80 => &[" items", " failed", " left"],
+            80..200 => &[" items", " failed", "/s", " left", "[=", "%"],
+            _ => &[" of ", " items", " failed", "/s", " left", " so far", "[=", "%"],
+        };
+        assert!(words.iter().all(|word| bar.contains(word)), "{bar:?} at {columns} columns");
+        host.signal(Signal::SIGTERM);
+        assert_eq!(host.code(), 143);
+    }
+}
+
+#[test]
+fn the_bar_follows_the_terminal_when_it_is_resized() {
+    let (mut host, master, seen, _folder) = long_run(200, |run| run);
+    for columns in [40, 120, 60] {
+        set_width(&master, columns);
+        let before = drawn(&seen).len();
+        until("a bar of the new width", || {
+            // One may have been drawn as the width was changed.
+            let lines = drawn(&seen).split_off(before);
+            let fit = lines.iter().skip(1).all(|line| line.chars().count() < columns.into());
+            (lines.len() > 3 && fit).then_some(())
+        });
+    }
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.code(), 143);
+}
+
+#[test]
+fn results_on_the_same_terminal_have_lines_of_their_own() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("items.jsonl");
+    std::fs::write(&input, "30000000\n".repeat(40) + "\"x\"\n").expect("written");
+    let (master, slave) = terminal();
+    set_width(&master, 80);
+    let seen = watch(master);
+    let run = at_terminal(map(&wat(COUNT_TO))).args(["-j", "1", "-c", "1"]).arg(&input);
+    let mut host = run.stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
+    assert_eq!(host.code(), 1);
+    let lines = until("the summary", || {
+        let lines = screen(&seen.lock().expect("no panic"));
+        lines.iter().any(|line| line.starts_with("wasmpool: 1 of 41 items failed")).then_some(lines)
+    });
+    assert_eq!(lines.iter().filter(|line| *line == "30000000").count(), 40, "{lines:?}");
+    for line in &lines {
+        let whole = line.is_empty() || line == "30000000" || line.starts_with("wasmpool: ");
+        assert!(whole, "a line is shared: {line:?} of {lines:?}");
+    }
+    assert!(!drawn(&seen).is_empty(), "there was a bar");
+}
+
+#[test]
+fn a_simple_terminal_gets_no_codes_and_nobody_gets_colours_who_wants_none() {
+    let (mut host, _master, seen, _folder) = long_run(80, |run| run.env("TERM", "dumb").args(["--progress", "always"]));
+    until("a line", || seen.lock().expect("no panic").contains("3,000 of ").then_some(()));
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.code(), 143);
+    assert!(!seen.lock().expect("no panic").contains('\u{1b}'));
+    let never = |run: Run| run.args(["--color", "never"]);
+    let no_color = |run: Run| run.env("NO_COLOR", "1");
+    for (coloured, change) in [(true, (|run| run) as fn(Run) -> Run), (false, never), (false, no_color)] {
+        let (mut host, _master, seen, _folder) = long_run(80, change);
+        until("a bar", || drawn(&seen).iter().any(|line| line.contains("[=")).then_some(()));
+        host.signal(Signal::SIGTERM);
+        assert_eq!(host.code(), 143);
+        assert_eq!(seen.lock().expect("no panic").contains("\u{1b}[32m"), coloured);
+    }
+    let help =
+        |colour: &str| wasmpool().args(["map", "--help", "--color", colour]).run().exits(0).text().contains('\u{1b}');
+    assert!(help("always") && !help("auto") && !help("never"));
+}
+
+#[test]
+fn a_person_is_told_what_became_of_the_run() {
+    let (master, slave) = terminal();
+    let seen = watch(master);
+    let mut host = at_terminal(map(&wat(SQUARE))).input("3\n".repeat(1500) + "x\n").stderr_to(slave).start();
+    while host.line().is_some() {}
+    assert_eq!(host.code(), 1);
+    let summary = until("the summary", || {
+        let lines = screen(&seen.lock().expect("no panic"));
+        lines.into_iter().find(|line| line.contains("1 of 1501 items failed: 1 invalid-input; "))
+    });
+    assert!(summary.contains(" items/s; instances: ") && summary.ends_with(" restored"), "{summary}");
+    // Nobody is told who wants it quiet.
+    let (master, slave) = terminal();
+    let seen = watch(master);
+    let mut host = at_terminal(map(&wat(SQUARE))).arg("-q").input("3\nx\n").stderr_to(slave).start();
+    while host.line().is_some() {}
+    assert_eq!(host.code(), 1);
+    assert_eq!(*seen.lock().expect("no panic"), "");
+}
+
+#[test]
+fn a_person_who_is_to_type_the_items_is_told_so() {
+    let (mut keyboard, slave) = terminal();
+    let seen = watch(keyboard.try_clone().expect("a copy"));
+    let run = at_terminal(map(&wat(SQUARE))).stdin_from(slave.try_clone().expect("a copy")).stderr_to(slave);
+    let mut host = run.start();
+    until("it is said", || {
+        seen.lock().expect("no panic").contains("reading items from the terminal; end with Ctrl-D").then_some(())
+    });
+    // The last is Ctrl-D.
+    keyboard.write_all(b"7\n\x04").expect("typed");
+    assert_eq!(host.line().as_deref(), Some("49"));
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 0);
+    assert!(drawn(&seen).iter().all(|line| !line.contains("items")), "no bar is in the way");
+}
+
+#[test]
+fn an_interrupted_run_says_how_it_goes_on_and_it_does() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("it's.jsonl"), "3\n".repeat(50) + "2000000000\n" + &"4\n".repeat(100_000)).expect("written");
+    let task = wat(COUNT_TO);
+    let run = map(&task).args(["-j", "1", "-c", "1"]).arg(path("it's.jsonl"));
+    let mut host = run.arg("-o").arg(path("out")).arg("--journal").arg(path("a journal")).start();
+    host.busy_worker();
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.code(), 130);
+    let said = host.stderr();
+    let (_, command) = said.split_once("wasmpool: this command goes on: ").expect("how it goes on");
+    let command = command.lines().next().expect("a line");
+    let again = std::process::Command::new("sh").args(["-c", command]).output().expect("a shell");
+    assert_eq!(again.status.code(), Some(0), "{command}: {}", String::from_utf8_lossy(&again.stderr));
+    let results = std::fs::read_to_string(path("out")).expect("results");
+    assert_eq!(results, "3\n".repeat(50) + "2000000000\n" + &"4\n".repeat(100_000));
+
+    let run = map(&task).args(["-j", "1", "-c", "1"]).arg(path("it's.jsonl"));
+    let mut host = run.arg("-o").arg(path("other")).start();
+    host.busy_worker();
+    host.signal(Signal::SIGINT);
+    assert_eq!(host.code(), 130);
+    assert!(host.stderr().contains("with --journal FILE, the next run could go on"), "{}", host.said());
+}
+
+#[test]
+fn that_all_items_fail_alike_is_said_once_and_early() {
+    let hint = "the first 20 items have all failed in the same way (invalid-input); --halt soon ends such a run";
+    let said =
+        |items: &str, args: &[&str]| map(&wat(SQUARE)).args(args).input(items).run().stderr.matches(hint).count();
+    let wrong = "\"x\"\n";
+    assert_eq!(said(&wrong.repeat(500), &[]), 1);
+    assert_eq!(said(&(wrong.repeat(10) + "3\n" + &wrong.repeat(500)), &[]), 0, "they are not all alike");
+    assert_eq!(said(&(wrong.repeat(10) + "true\n" + &wrong.repeat(500)), &[]), 0, "with other messages");
+    assert_eq!(said(&wrong.repeat(19), &[]), 0, "too few to tell");
+    assert_eq!(said(&wrong.repeat(500), &["--halt", "soon,fail=100"]), 0, "it was thought of");
+    assert_eq!(said(&wrong.repeat(500), &["-q"]), 0);
 }
 
 #[test]
@@ -103,7 +280,7 @@ fn a_terminal_is_told_that_a_task_compiles_for_as_long_as_it_does() {
         uncached(wasmpool().arg("call")).task(&slow_to_compile(12_000)).args(["f", "3"]).stderr_to(slave).start();
     assert_eq!(host.line().as_deref(), Some("12003"));
     assert_eq!(host.code(), 0);
-    until("it is cleared away", || seen.lock().expect("no panic").ends_with("\r\u{1b}[K").then_some(()));
+    until("it is cleared away", || seen.lock().expect("no panic").ends_with("\r\u{1b}[J").then_some(()));
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn the_message_of_a_panic_is_what_it_says_with_the_trap_behind_it() {
 }
 
 /// Returns a function of a core module that prints this text several times to standard error, and then runs this body.
-fn prints_and(text: &str, times: u32, body: &str) -> Task {
+pub fn prints_and(text: &str, times: u32, body: &str) -> Task {
     let (length, bytes) = (text.len(), text.replace('\n', "\\n"));
     wat(format!(
         r#"(module

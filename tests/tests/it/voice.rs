@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::support::full;
 use crate::support::guest::{Task, built, file, wat};
 use crate::support::run::{Output, Run, map, wasmpool};
+use crate::support::wat::SQUARE;
 
 /// A line that hostile text puts where a line of ours would begin.
 const FORGED: &str = "wasmpool: 1 of 1 items succeeded";
@@ -316,11 +317,18 @@ fn what_is_wrong_with_an_option_is_told_without_the_orders_in_it() {
         {
             wrong(map(&task).env(&format!("WASMPOOL_{variable}"), &text));
         }
-        wrong(map(&task).env("WASMPOOL_ARG", format!("{}=x", text.replace('\n', "\r"))));
         for option in ["--timeout", "--dir", "--output-format", "--workers", "--retry-on", "--no-such"] {
             wrong(map(&task).arg(format!("{option}={text}")));
         }
-        wrong(map(&task).arg(format!("--arg={text}=x")));
+        // Whether there is such a parameter, a worker finds out.
+        let square = wat(SQUARE);
+        for run in [
+            map(&square).arg(format!("--arg={text}=x")),
+            map(&square).arg(format!("--arg=p0={text}")),
+            map(&square).env("WASMPOOL_ARG", format!("{}=x", text.replace('\n', "\r"))),
+        ] {
+            is_plain(&run.input("1\n").run().exits(2).stderr, &text);
+        }
         wrong(map(&task).arg(format!("--{text}")));
         wrong(wasmpool().arg(&text));
         let help = wasmpool()
@@ -440,6 +448,8 @@ proptest! {
         prop_assert_eq!(record.get("error"), Some(&serde_json::Value::from(&*text)));
         let shown = wasmpool().arg("inspect").task(&named(&text, true)).run().exits(0);
         is_plain(shown.text(), &text);
-        prop_assert!(shown.lines().len() < 12, "{}", shown.text());
+        // Types are wrapped, and what is wrapped is indented further.
+        let lines = shown.text().lines().filter(|line| !line.starts_with("      "));
+        prop_assert!(lines.count() < 12, "{}", shown.text());
     }
 }

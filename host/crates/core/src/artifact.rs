@@ -99,6 +99,9 @@ pub struct ExportLine {
     pub users: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsupported: Option<String>,
+    /// An item that it would take, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
 }
 
 /// Features that an engine supports beyond what plain tasks need.

@@ -202,7 +202,7 @@ pub fn begin(tag: ItemTag, item: &[u8], form: ItemEncoding, to: &mut Vec<u8>) {
         },
         (ItemTag::Item, ItemEncoding::Csv) => member(FailedInput::Row, item.trim_ascii(), to),
         (ItemTag::Item, ItemEncoding::Bytes) => text_or_base64(item, FailedInput::Text, FailedInput::Base64, to),
-        (ItemTag::Item, ItemEncoding::Json) => match (parse(item), std::str::from_utf8(item)) {
+        (ItemTag::Item, ItemEncoding::Json | ItemEncoding::Typed) => match (parse(item), std::str::from_utf8(item)) {
             (Some(line), _) => again(&line, to),
             (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => {
                 member(FailedInput::Json, item.trim_ascii(), to)

@@ -70,6 +70,9 @@ pub enum ItemEncoding {
     /// for its column; columns that it doesn't use are ignored. An array if the columns have no names: they are then
     /// those of the type, in its order.
     Csv,
+    /// A JSON array of strings: the arguments of a call as a person typed them. One that is JSON of its parameter's type
+    /// is that; else, where the type is written as a plain string, the text itself is meant.
+    Typed,
 }
 
 /// Form in which a result is to be written.
@@ -142,6 +145,9 @@ pub struct TaskCall {
     pub command: Option<CommandCall>,
     /// Parameters that are bound by name to a JSON value.
     pub args: Vec<(String, String)>,
+    /// True if a person typed the values of `args`: those that are no JSON of the parameter's type may be plain texts.
+    #[serde(default)]
+    pub args_typed: bool,
     /// JSON argument of the task's `init` export, which runs before the first item of an instance.
     pub init: Option<String>,
     /// True if the function takes a list of items and returns as many results.

@@ -103,6 +103,23 @@ impl Batch {
         self.sizes.push(len);
     }
 
+    /// Drops all items but the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        if count < self.sizes.len() {
+            self.sizes.truncate(count);
+            self.last = Bytes::new();
+            self.bytes.truncate(with_headers(&self.sizes));
+        }
+    }
+
+    /// Returns the first item, and whether it could be read.
+    pub fn first(&self) -> Option<(ItemTag, &[u8])> {
+        let len = *self.sizes.first()? as usize;
+        let (tag, _) = read_item_header(self.bytes.get(..ITEM_HEADER)?.try_into().ok()?);
+        let inside = self.bytes.get(ITEM_HEADER..ITEM_HEADER + len);
+        Some((tag, inside.unwrap_or(&self.last)))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty()
     }

@@ -5,12 +5,16 @@
 //! everything or is empty. Here every error of results and input is reported. Messages are dropped if they cannot be
 //! written: no results are lost because of them.
 
+mod diagnostic;
+mod status;
+
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,10 +22,23 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
+pub use diagnostic::{Facts, Level};
+use status::StatusLine;
+
 /// Writes a line of a message to standard error, or drops it. Takes the arguments of `format!`.
 #[macro_export]
 macro_rules! tell {
-    ($($message:tt)*) => { $crate::stdio::tell_line(format_args!($($message)*)) };
+    ($($message:tt)*) => {
+        $crate::stdio::tell_line($crate::stdio::Level::Info, &[], format_args!($($message)*))
+    };
+}
+
+/// Does what [`tell!`] does, with the message's [`Level`] and [`Facts`] in front.
+#[macro_export]
+macro_rules! tell_as {
+    ($level:expr, $facts:expr, $($message:tt)*) => {
+        $crate::stdio::tell_line($level, $facts, format_args!($($message)*))
+    };
 }
 
 /// Time that a message waits for a slow reader, if standard error is non-blocking.
@@ -171,7 +188,17 @@ impl Write for Stdout {
             return Err(Errno::EBADF.into());
         }
         let stdout = io::stdout();
-        until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || nix::unistd::write(&stdout, bytes))
+        let write = || until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || nix::unistd::write(&stdout, bytes));
+        let Some(mut line) = shares_terminal().then(status_line).flatten() else {
+            return write();
+        };
+        write_now(line.before_results());
+        let written = write();
+        let last = written.as_ref().ok().and_then(|&count| bytes.get(..count)?.last());
+        if let Some(&last) = last {
+            write_now(&line.after_results(last));
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -228,6 +255,69 @@ pub fn spare_standard_error() {
     TO_TERMINAL.store(true, Ordering::Relaxed);
 }
 
+/// True if messages are written as JSON.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Writes each message as a JSON object from now on, on a line of its own.
+pub fn write_json(json: bool) {
+    AS_JSON.store(json, Ordering::Relaxed);
+}
+
+/// Returns true if messages are written as JSON.
+pub fn writes_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
+
+/// What stands at the end of the terminal.
+static STATUS: Mutex<StatusLine> = Mutex::new(StatusLine::new());
+
+/// Time that a message waits for one who writes results to the terminal, which may have been stopped. It is then written
+/// all the same.
+const STATUS_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Returns what stands at the end of the terminal, unless another thread has it and keeps it.
+fn status_line() -> Option<MutexGuard<'static, StatusLine>> {
+    let deadline = Instant::now() + STATUS_PATIENCE;
+    loop {
+        match STATUS.try_lock() {
+            Ok(line) => return Some(line),
+            Err(TryLockError::Poisoned(line)) => return Some(line.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Shows a line at the end of the terminal that standard error is, until it is replaced or cleared. Messages, and results
+/// that go to the same terminal, are put in front of it. It has to be shorter than the terminal is wide. It is left out
+/// this time if the terminal does not take it at once.
+pub fn show_status(line: String) {
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
+        && let Ok(mut status) = STATUS.try_lock()
+    {
+        write_now(&status.show(line));
+    }
+}
+
+/// Clears the line of [`show_status`].
+pub fn clear_status() {
+    if let Some(mut status) = status_line() {
+        write_now(&status.show(String::new()));
+    }
+}
+
+/// Returns true if results and messages go to the same terminal.
+fn shares_terminal() -> bool {
+    static SHARED: OnceLock<bool> = OnceLock::new();
+    *SHARED.get_or_init(|| {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let device = |stream: BorrowedFd<'_>| fstat(stream).ok().map(|found| found.st_rdev);
+        stdout.is_terminal() && stderr.is_terminal() && device(stdout.as_fd()) == device(stderr.as_fd())
+    })
+}
+
 /// Writes a message to standard error as it is, or drops the part that cannot be written.
 pub fn tell_text(message: &str) {
     if TO_TERMINAL.load(Ordering::Relaxed) {
@@ -236,10 +326,21 @@ pub fn tell_text(message: &str) {
         }
         return;
     }
+    match status_line().filter(|line| line.is_there()) {
+        Some(mut line) => write_now(&line.around(message)),
+        None => write_now(message),
+    }
+}
+
+/// Writes to standard error, or drops the part that cannot be written.
+fn write_now(text: &str) {
+    if text.is_empty() {
+        return;
+    }
     let stderr = io::stderr();
     let patience = if UNREAD.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
     let deadline = Some(Instant::now() + patience);
-    let mut rest = message.as_bytes();
+    let mut rest = text.as_bytes();
     while !rest.is_empty() {
         let written = until_ready(stderr.as_fd(), PollFlags::POLLOUT, deadline, || nix::unistd::write(&stderr, rest));
         match written {
@@ -255,6 +356,9 @@ pub fn tell_text(message: &str) {
 
 /// Writes a line of a message to standard error, or drops it. Uses one write, so that lines of several programs stay
 /// whole.
-pub fn tell_line(message: fmt::Arguments<'_>) {
-    tell_text(&format!("{message}\n"));
+pub fn tell_line(level: Level, facts: Facts<'_>, message: fmt::Arguments<'_>) {
+    match writes_json() {
+        true => tell_text(&diagnostic::as_json(level, facts, message)),
+        false => tell_text(&format!("{message}\n")),
+    }
 }

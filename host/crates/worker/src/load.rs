@@ -32,7 +32,7 @@ use crate::value::columns::ColumnsError;
 use crate::value::{self, BindError, DecodeError, FunctionParams, TypePlan};
 use wasmpool_core::artifact::{ArtifactMeta, InitOnce, InstanceNeeds, TaskFormat};
 use wasmpool_core::chain::with_sources;
-use wasmpool_core::policy::{CsvColumns, Isolate, TaskCall};
+use wasmpool_core::policy::{CsvColumns, Isolate, ItemEncoding, TaskCall};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
 use wasmpool_ipc::messages::Restoring;
@@ -722,9 +722,8 @@ fn params(export: &TaskExport, call: &TaskCall) -> Result<(FunctionParams, usize
     }
     let mut params = FunctionParams::new(wanted);
     for (name, json) in &call.args {
-        params
-            .bind(name, json.as_bytes())
-            .map_err(|why| SettingMisfit::Argument { name: name.clone(), why }.of(Setting::Arg))?;
+        let bound = if call.args_typed { params.bind_typed(name, json) } else { params.bind(name, json.as_bytes()) };
+        bound.map_err(|why| SettingMisfit::Argument { name: name.clone(), why }.of(Setting::Arg))?;
     }
     let (all, bound) = (export.params.len(), call.args.len());
     let free = all - bound;
@@ -769,7 +768,7 @@ fn returns(export: &TaskExport, call: &TaskCall) -> Result<CallReturn, LoadError
 }
 
 fn manner(export: &TaskExport, call: &TaskCall, returns: &CallReturn) -> CallStrategy {
-    if call.flatten || !call.args.is_empty() || export.is_async {
+    if call.flatten || !call.args.is_empty() || export.is_async || call.item_form == ItemEncoding::Typed {
         return CallStrategy::Values;
     }
     if call.batch {

@@ -171,11 +171,8 @@ pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneIt
         function: sourced!(from, call.function).map(Some),
         ..calling(&call.calling, from)
     });
-    let item = match call.arguments.as_slice() {
-        [] => "null".to_owned(),
-        [one] => one.clone(),
-        several => format!("[{}]", several.join(",")),
-    };
+    // A worker knows which of them are texts.
+    let item = serde_json::Value::from(call.arguments.clone()).to_string();
     let task = files.task(&call.task);
     let spec = resolve(&call.common, from, &files, work, OneItem { task, item, arguments: call.arguments.len() })?;
     conflicts::of_determinism(&spec)?;
@@ -289,6 +286,8 @@ fn many_items(
         output_format,
         delimiter,
         unordered: sourced!(from, items.unordered),
+        first: sourced!(from, items.first),
+        dry_run: sourced!(from, items.dry_run),
         workers: sourced!(from, items.workers),
         #[cfg(feature = "hosts")]
         via: sourced!(from, items.via),
@@ -315,6 +314,8 @@ fn many_items(
         journal: sourced!(from, items.journal),
         resume: sourced!(from, items.resume),
         results: sourced!(from, items.results),
+        report: each(from.of("report", &items.report)),
+        trace: sourced!(from, items.trace),
         progress: sourced!(from, items.progress),
     }
 }

@@ -71,6 +71,7 @@ fn reads_items(input: &[&Path]) -> Option<String> {
 /// Refuses streams for what has to be a file.
 pub fn of_many_items(items: &ManyItems) -> Result<(), UsageError> {
     of_file(&items.journal, "--journal", "a journal is kept in a file")?;
+    of_file(&items.trace, "--trace", "a trace is written to a file")?;
     of_file(&items.results, "--results", "results are put into a directory")?;
     let Some(failed) = items.failed.as_deref() else {
         return Ok(());

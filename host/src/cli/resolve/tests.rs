@@ -11,19 +11,23 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 23] = [
+const MAY_CHANGE: [&str; 28] = [
     "check",
     "chunk-size",
+    "color",
     "creds",
+    "dry-run",
     "failed",
     "halt",
     "journal",
+    "log-format",
     "max-items-per-worker",
     "nkey",
     "output",
     "policy",
     "progress",
     "quiet",
+    "report",
     "resume",
     "retries",
     "retry-on",
@@ -31,6 +35,7 @@ const MAY_CHANGE: [&str; 23] = [
     "speculate",
     "timeout",
     "tls-ca",
+    "trace",
     "verbose",
     "via",
     "via-storage",
@@ -38,7 +43,7 @@ const MAY_CHANGE: [&str; 23] = [
 ];
 const HAVE_NO_JOURNAL: [&str; 6] = ["results", "set-aside", "share", "share-in", "share-out", "task"];
 /// Options that no message names as the cause of an error.
-const WITHOUT_SOURCE: [&str; 3] = ["policy", "quiet", "verbose"];
+const WITHOUT_SOURCE: [&str; 5] = ["color", "log-format", "policy", "quiet", "verbose"];
 
 /// Returns a value of an option that is not its default, or `None` for a switch.
 fn value(option: &str) -> Option<&'static str> {
@@ -46,6 +51,7 @@ fn value(option: &str) -> Option<&'static str> {
         "allow-net" => "localhost:1",
         "arg" => "a=1",
         "chunk-size"
+        | "first"
         | "fuel"
         | "max-output"
         | "max-items-per-worker"
@@ -54,20 +60,23 @@ fn value(option: &str) -> Option<&'static str> {
         | "retries"
         | "workers" => "7",
         "check" => "5%",
+        "color" => "never",
         "csv-delimiter" => ";",
         "delimiter" => "nul",
         "dir" => "/host::/guest",
         "env" => "A=b",
         "creds" | "failed" | "journal" | "nkey" | "output" | "policy" | "results" | "share-in" | "share-out"
-        | "tls-ca" => "file",
+        | "tls-ca" | "trace" => "file",
         "function" => "f",
         "halt" => "now",
         "init" => "1",
         "input-format" => "csv",
         "isolate" => "worker",
+        "log-format" => "json",
         "output-format" => "records",
         "progress" => "never",
         "replace" | "replace-index" => "@",
+        "report" => "run.html",
         "retry-on" => "trap",
         "sandbox" => "off",
         "scratch" => "/tmp",
@@ -78,7 +87,8 @@ fn value(option: &str) -> Option<&'static str> {
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
         "via-storage" => "file",
-        "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
+        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "quiet" | "resume" | "unordered"
+        | "verbose" => {
             return None;
         }
         other => panic!("say how --{other} is set"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::plan::Work;
 use super::prints::ShownStream;
 use super::running::News;
+use crate::cli::checking;
 use crate::cli::compiling::CompilingNotice;
 use crate::cli::progress::{short_of_workers, without};
 use crate::cli::run::SupervisorWork;
@@ -24,12 +25,12 @@ use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::output::{json_value, raw_value};
 use wasmpool_run::rendered::RenderedOutcomes;
-use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::SharedObjects;
+use wasmpool_run::stdio::Level;
 use wasmpool_run::supervisor::{
     Event, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers,
 };
-use wasmpool_run::tell;
+use wasmpool_run::tell_as;
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
 /// Interval at which what a process prints is shown.
@@ -152,11 +153,6 @@ impl ReadyProcess {
         for number in 0..count {
             batch.push(self.call(number, "").1.as_bytes());
         }
-        let mailbox = patiently(None, || Mailbox::asking(Box::new(|_| false)))?;
-        let sender = mailbox.sender();
-        sender.send(Event::Input(batch));
-        sender.send(Event::InputEnd);
-        let mut sink = CheckSink(None);
         let work = SupervisorWork {
             task: &self.wasm,
             call: &call,
@@ -165,9 +161,7 @@ impl ReadyProcess {
             cache,
             prepared: self.prepared()?,
         };
-        let config = SchedulerConfig::of_limits(call.limits.timeout, 1);
-        work.run(config, self.spares.clone(), &mut sink, &mailbox, notice)?;
-        Ok(sink.0)
+        Ok(checking::check(work, self.spares.clone(), batch, notice)?.misfit)
     }
 
     fn prepared(&self) -> io::Result<PreparedTask> {
@@ -281,7 +275,7 @@ impl OutcomeSink for ProcessSink<'_> {
         }
     }
 
-    fn worker_ready(&mut self) {
+    fn worker_ready(&mut self, _: WorkerId) {
         self.since = Instant::now();
         let (news, place) = self.news;
         // Whoever hears it may be gone, and ends this process.
@@ -291,57 +285,25 @@ impl OutcomeSink for ProcessSink<'_> {
     fn worker_lost(&mut self, _: WorkerId, how: &str) {
         if self.context.verbose {
             let name = self.label;
-            tell!("wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
+            tell_as!(Level::Warning, &[], "wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
         }
     }
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {
         if !self.context.quiet && !self.context.told.short.swap(true, Ordering::Relaxed) {
-            tell!("{}", short_of_workers(living, why));
+            tell_as!(Level::Warning, &[], "{}", short_of_workers(living, why));
         }
     }
 
     fn unprotected(&mut self, lacking: &[LayerPart]) {
         if !self.context.quiet && !self.context.told.lacking.swap(true, Ordering::Relaxed) {
-            tell!("{}", without(lacking));
+            tell_as!(Level::Warning, &[], "{}", without(lacking));
         }
     }
 
     fn tick(&mut self, _: u64) -> Option<Duration> {
         let next = if self.printed_much { SHOW_SOON } else { SHOW_EVERY };
         self.outcome.is_none().then_some(next)
-    }
-}
-
-/// The destination of what a check finds: the first item that does not fit. Any other failure is for the run to tell.
-struct CheckSink(Option<Failure>);
-
-impl OutcomeSink for CheckSink {
-    fn record(
-        &mut self,
-        _: OutcomeRecord<'_>,
-        result: Result<OutcomeValue<'_>, Failure>,
-        _: &mut RenderedOutcomes,
-    ) -> Recorded {
-        match result {
-            Ok(_) => Recorded::Success,
-            Err(failure) => {
-                if failure.kind == FailureKind::InvalidInput {
-                    self.0.get_or_insert(failure);
-                }
-                Recorded::Failure
-            }
-        }
-    }
-
-    fn emit(&mut self, _: RenderedOutcomes) {}
-
-    fn worker_lost(&mut self, _: WorkerId, _: &str) {}
-
-    fn unprotected(&mut self, _: &[LayerPart]) {}
-
-    fn tick(&mut self, _: u64) -> Option<Duration> {
-        None
     }
 }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::file::Restart;
 use super::plan::{Plan, PlannedProcess, Until, Work};
+use crate::cli::granted::granted;
 use crate::cli::resolve::ProcessSpec;
 use crate::cli::share;
-use crate::cli::spec::GrantSpec;
 use wasmpool_core::share::{ObjectForm, ObjectRights};
 use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
-use wasmpool_run::grants::mode;
 
 /// Describes a run. Whatever the file and manifests say is escaped.
 pub fn describe(plan: &Plan, specs: &[ProcessSpec]) -> String {
@@ -127,21 +126,4 @@ fn when(restart: Restart) -> &'static str {
         Restart::Always => "whenever it ends",
         Restart::Never | Restart::OnFailure => "if it fails",
     }
-}
-
-/// Returns what is granted, in the words of the options. The values of variables may be secret.
-fn granted(grants: &GrantSpec) -> Vec<String> {
-    let shares = grants.shares.iter().map(|share| {
-        let word = share::word_of(&share.spec.form, share.rights);
-        let right = if word.is_empty() { String::new() } else { format!(":{word}") };
-        format!("share {}{right}", ForeignText::of(&share.spec.name))
-    });
-    let directories = grants.directories.iter().map(|one| {
-        let (host, guest) = (ForeignText::of(&one.host), ForeignText::of(&one.guest));
-        format!("dir {host}::{guest}{}", mode(one.writable))
-    });
-    let scratch = grants.scratch.iter().map(|name| format!("scratch {}", ForeignText::of(name.as_str())));
-    let peers = grants.peers.iter().map(|peer| format!("allow-net {}:{}", ForeignText::of(&peer.host), peer.port));
-    let variables = grants.env.iter().map(|variable| format!("env {}", ForeignText::of(&variable.0)));
-    shares.chain(directories).chain(scratch).chain(peers).chain(variables).collect()
 }

@@ -77,7 +77,7 @@ pub fn run(plan: &Plan, specs: &[ProcessSpec], args: &RunFileArgs) -> Result<Exi
         ready.call.given.shared = granted(plan, specs, process, shared.as_ref());
         ready.pipes = pipes(plan, process);
     }
-    let Verbosity { verbose, quiet } = args.verbosity;
+    let Verbosity { verbose, quiet, .. } = args.verbosity;
     let context = RunContext {
         objects: shared.as_ref().map(|shared| shared.objects.clone()),
         cache: &cache,

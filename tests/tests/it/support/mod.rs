@@ -3,6 +3,7 @@
 pub mod alone;
 pub mod bombs;
 pub mod broker;
+pub mod browser;
 pub mod chaos;
 pub mod guest;
 pub mod host;

@@ -102,6 +102,12 @@ impl Run {
         self
     }
 
+    /// Starts it under this name, in place of its path.
+    pub fn named(mut self, name: &str) -> Self {
+        self.command.arg0(name);
+        self
+    }
+
     /// Sets its working directory.
     pub fn directory(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);

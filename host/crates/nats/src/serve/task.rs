@@ -178,7 +178,7 @@ impl OutcomeSink for HostSink {
         self.unwanted.take()
     }
 
-    fn worker_ready(&mut self) {
+    fn worker_ready(&mut self, _worker: WorkerId) {
         if !std::mem::replace(&mut self.ready, true) {
             (self.tell)(TaskNews::Ready);
         }

@@ -13,10 +13,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::ArtifactMeta;
-use crate::aside::{OpenDirectory, is_aside};
+use crate::aside::{EntryStatus, OpenDirectory, is_aside};
 use crate::hashed::{self, FromStart};
 use crate::links::lands_in;
 use crate::place::FileId;
@@ -30,7 +30,7 @@ const MOST: u64 = 2 << 30;
 /// Prefix of the name of an entry that is being written.
 const UNFINISHED: &str = ".new-";
 /// The last bytes of every entry, after the length of the metadata and the checksum.
-const MAGIC: &[u8; 8] = b"wasmpl04";
+const MAGIC: &[u8; 8] = b"wasmpl05";
 const TRAILER: u64 = 8 + 32 + 8;
 /// Permission bits that let anybody but the owner change something.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -106,7 +106,7 @@ impl ArtifactCache {
         match read(&file) {
             Ok(found) => {
                 // Marks the entry as just used, so that it is removed last when room is needed.
-                let _ = file.set_modified(std::time::SystemTime::now());
+                let _ = file.set_modified(SystemTime::now());
                 Some(found)
             }
             Err(_) => {
@@ -127,6 +127,57 @@ impl ArtifactCache {
         Ok(())
     }
 
+    /// Returns a cache that holds nothing and keeps nothing.
+    pub fn none() -> ArtifactCache {
+        ArtifactCache { place: Err(CacheError::Off) }
+    }
+
+    /// Returns all entries, the one that was not used for the longest time first.
+    pub fn list(&self) -> Result<Vec<CacheEntry>, CacheError> {
+        Ok(self.opened()?.map_or_else(Vec::new, |(_, found)| found))
+    }
+
+    /// Removes the entries that were not used for longer than `older`, or all, and returns them. An entry that another
+    /// run is writing stays, and so does every file that is no entry. Runs that go on are not affected: they have a copy of
+    /// their artifact.
+    pub fn clean(&self, older: Option<Duration>) -> Result<Vec<CacheEntry>, CacheError> {
+        let Some((entries, found)) = self.opened()? else {
+            return Ok(Vec::new());
+        };
+        let old = |entry: &CacheEntry| match older {
+            _ if entry.unfinished => entry.is_older(older.unwrap_or(ABANDONED).max(ABANDONED)),
+            Some(age) => entry.is_older(age),
+            None => true,
+        };
+        let mut removed = Vec::new();
+        for entry in found.into_iter().filter(old) {
+            match entries.remove(&entry.name) {
+                Ok(()) => removed.push(entry),
+                // Another run has removed it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(self.failed(e)),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Opens the directory of entries and looks at all of them. There is none before something was kept.
+    fn opened(&self) -> Result<Option<(OpenDirectory, Vec<CacheEntry>)>, CacheError> {
+        let place = self.place.as_ref().map_err(CacheError::clone)?;
+        let entries = match entries(place, false) {
+            Ok(entries) => entries,
+            Err(CacheError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let found = all(&entries).map_err(|e| self.failed(e))?;
+        Ok(Some((entries, found)))
+    }
+
+    fn failed(&self, e: io::Error) -> CacheError {
+        let place = self.place.as_ref().map(|place| place.join(ENTRIES)).unwrap_or_default();
+        CacheError::Open { place, source: Arc::new(e) }
+    }
+
     /// Removes an artifact that could not be loaded.
     pub fn remove(&self, hash: &str, profile: EngineProfile) {
         if let Ok(place) = &self.place
@@ -134,6 +185,34 @@ impl ArtifactCache {
         {
             let _ = entries.remove(name(hash, profile));
         }
+    }
+}
+
+/// An entry of the cache, as its name and its file tell of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CacheEntry {
+    /// Time when it was used last.
+    pub used: SystemTime,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The hash of the task, in hexadecimal digits.
+    pub hash: String,
+    /// The version of wasmpool that made it.
+    pub version: String,
+    /// True for a part of an entry whose process was killed while it wrote it.
+    pub unfinished: bool,
+    name: String,
+}
+
+impl CacheEntry {
+    fn of(name: String, found: &EntryStatus) -> CacheEntry {
+        let mut parts = name.split('-').map(str::to_owned);
+        let unfinished = is_aside(&name, UNFINISHED);
+        let (hash, version) = match unfinished {
+            true => (String::new(), String::new()),
+            false => (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()),
+        };
+        CacheEntry { used: found.modified, bytes: found.len, hash, version, unfinished, name }
     }
 }
 
@@ -244,9 +323,8 @@ fn write(entries: &OpenDirectory, name: &str, artifact: &File, meta: &ArtifactMe
 /// Age at which an unfinished entry is removed: the process that wrote it was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other
-/// runs may do the same at the same time.
-fn trim(entries: &OpenDirectory, newest: &str) -> io::Result<()> {
+/// Returns all entries of this user, the one that was not used for the longest time first. No other file is looked at.
+fn all(entries: &OpenDirectory) -> io::Result<Vec<CacheEntry>> {
     let user = nix::unistd::geteuid().as_raw();
     let mut names = Vec::new();
     entries.each(|name| {
@@ -254,23 +332,36 @@ fn trim(entries: &OpenDirectory, newest: &str) -> io::Result<()> {
             names.push(name.to_owned());
         }
     })?;
-    let mut found: Vec<_> = names
+    let mut found: Vec<CacheEntry> = names
         .into_iter()
         .filter_map(|name| Some((entries.look_at(&name).ok()?, name)))
         .filter(|(found, _)| found.is_file && found.owner == user)
-        .map(|(found, name)| (found.modified, found.len, name))
+        .map(|(found, name)| CacheEntry::of(name, &found))
         .collect();
     found.sort();
-    let mut total: u64 = found.iter().map(|entry| entry.1).sum();
-    for (modified, len, name) in found {
-        let unfinished = is_aside(&name, UNFINISHED);
-        let abandoned = unfinished && modified.elapsed().is_ok_and(|age| age > ABANDONED);
-        if name == newest || !(abandoned || (total > MOST && !unfinished)) {
+    Ok(found)
+}
+
+impl CacheEntry {
+    /// Returns true if it was last used, or written to, longer ago than this.
+    fn is_older(&self, age: Duration) -> bool {
+        self.used.elapsed().is_ok_and(|unused| unused > age)
+    }
+}
+
+/// Removes the entries that were not used for the longest time, until the rest fits; never the one just written. Other
+/// runs may do the same at the same time.
+fn trim(entries: &OpenDirectory, newest: &str) -> io::Result<()> {
+    let found = all(entries)?;
+    let mut total: u64 = found.iter().map(|entry| entry.bytes).sum();
+    for entry in found {
+        let abandoned = entry.unfinished && entry.is_older(ABANDONED);
+        if entry.name == newest || !(abandoned || (total > MOST && !entry.unfinished)) {
             continue;
         }
         // If the entry is gone, another run has removed it.
-        let _ = entries.remove(&name);
-        total -= len;
+        let _ = entries.remove(&entry.name);
+        total -= entry.bytes;
     }
     Ok(())
 }

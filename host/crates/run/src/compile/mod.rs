@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use cache::{ArtifactCache, CacheError};
+pub use cache::{ArtifactCache, CacheEntry, CacheError};
 
 use crate::cgroup::Compiling;
 use crate::error::{Error, TaskError};

@@ -3,6 +3,7 @@
 mod csv;
 mod error;
 mod files;
+mod first;
 mod lines;
 mod mark;
 mod opening;
@@ -14,6 +15,7 @@ use std::io;
 pub use csv::{CsvItems, CsvSettings};
 pub use error::{InputError, ReadOnce};
 pub use files::{FileItems, find_listed};
+pub use first::FirstItems;
 pub use lines::LineItems;
 pub use mark::TextEncoding;
 pub use opening::InputLinks;

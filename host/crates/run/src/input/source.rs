@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek};
+use std::io::{self, IsTerminal, Read, Seek};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,9 +79,15 @@ impl InputFiles {
             .iter()
             .map(|(_, source)| match source {
                 InputFile::Named { size, .. } => *size,
-                InputFile::Stdin | InputFile::Open(_) | InputFile::From(..) => None,
+                InputFile::Stdin => size_of_stdin(),
+                InputFile::Open(_) | InputFile::From(..) => None,
             })
             .sum()
+    }
+
+    /// Returns true if items are read from standard input, and it is a terminal.
+    pub fn reads_terminal(&self) -> bool {
+        self.left.iter().any(|(_, source)| matches!(source, InputFile::Stdin)) && io::stdin().is_terminal()
     }
 
     /// Returns the inputs that are files on a disk.
@@ -271,4 +277,11 @@ fn look_at(path: &Path) -> Result<InputFile, InputError> {
     }
     let file = SameFile::of_metadata(&metadata);
     Ok(InputFile::Named { file, size: file.map(|_| metadata.len()) })
+}
+
+/// Returns the number of bytes that are left of standard input, if it is a file.
+fn size_of_stdin() -> Option<u64> {
+    let mut file = Stdin.duplicate().ok()?;
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    metadata.len().checked_sub(file.stream_position().ok()?)
 }

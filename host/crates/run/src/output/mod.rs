@@ -19,11 +19,11 @@ pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
 use crate::supervisor::{
-    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, split_off,
+    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, WorkerNews, split_off,
 };
 use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts, SuccessNotes};
+use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, OutcomeCounts, SuccessNotes};
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::bytes_said;
@@ -55,6 +55,8 @@ pub struct OutcomePrinter<'a> {
     broken: bool,
     /// The watcher that is told each failure, and that time passes.
     watcher: &'a mut dyn RunWatcher,
+    /// Whether the watcher is told of outcomes, and of what items print.
+    follows: (bool, bool),
 }
 
 /// The files that are written besides the lines.
@@ -72,8 +74,27 @@ pub struct ExtraOutputs {
 pub trait RunWatcher {
     /// Reports that the run continues an earlier one, which had these counts.
     fn resumed(&mut self, _counts: &OutcomeCounts) {}
-    fn failed(&mut self, index: u64, failure: &Failure);
+    /// Reports an item that failed. The counts include it.
+    fn failed(&mut self, index: u64, failure: &Failure, counts: &OutcomeCounts);
+    /// Returns true if it is told of each outcome. Asked once.
+    fn follows_outcomes(&self) -> bool {
+        false
+    }
+    /// Reports an outcome, after [`RunWatcher::failed`] if the item failed.
+    fn outcome(&mut self, _outcome: ItemOutcome<'_>) {}
+    /// Returns true if it is told what items have printed. Asked once.
+    fn follows_prints(&self) -> bool {
+        false
+    }
+    /// Reports what an item has printed, before its outcome.
+    fn printed(&mut self, _index: u64, _printed: &GuestOutput) {}
+    /// Reports a chunk that a worker is given: this many items from the first on.
+    fn sent(&mut self, _worker: WorkerId, _first: u64, _count: u64) {}
+    /// Reports that a worker has loaded the task.
+    fn worker_ready(&mut self, _worker: WorkerId) {}
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
+    /// Reports what became of a worker.
+    fn worker_news(&mut self, _worker: WorkerId, _news: WorkerNews<'_>) {}
     /// Reports at the end how many instances of the task were made and restored, as workers say.
     fn instances(&mut self, _counts: InstanceCounts) {}
     /// Reports that workers cannot be started, while `living` others exist.
@@ -87,6 +108,35 @@ pub trait RunWatcher {
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
 }
 
+/// What is known of an outcome besides its value.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemOutcome<'a> {
+    pub index: u64,
+    pub worker: Option<WorkerId>,
+    /// The machine that ran it, if it is another.
+    pub host: Option<&'a str>,
+    pub attempts: u32,
+    pub elapsed: Duration,
+    pub failure: Option<&'a Failure>,
+}
+
+impl<'a> ItemOutcome<'a> {
+    /// Returns what a record says, as of a success.
+    pub fn of(record: &OutcomeRecord<'a>) -> ItemOutcome<'a> {
+        let &OutcomeRecord { index, worker, host, attempts, elapsed, .. } = record;
+        ItemOutcome { index, worker, host, attempts, elapsed, failure: None }
+    }
+}
+
+/// Returns what a guest printed beside this result.
+pub fn printed_beside<'r>(result: &'r Result<OutcomeValue<'_>, Failure>) -> Option<&'r GuestOutput> {
+    let printed = match result {
+        Ok(value) => &value.beside.as_ref()?.printed,
+        Err(failure) => &failure.printed,
+    };
+    (!printed.is_empty()).then_some(printed)
+}
+
 impl<'a> OutcomePrinter<'a> {
     pub fn new(
         lines: OutcomeLines,
@@ -96,7 +146,8 @@ impl<'a> OutcomePrinter<'a> {
         supervisor: EventSender,
         watcher: &'a mut dyn RunWatcher,
     ) -> Self {
-        OutcomePrinter { lines, counts, besides, writer, supervisor, broken: false, watcher }
+        let follows = (watcher.follows_outcomes(), watcher.follows_prints());
+        OutcomePrinter { lines, counts, besides, writer, supervisor, broken: false, watcher, follows }
     }
 
     /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
@@ -310,15 +361,26 @@ impl OutcomeSink for OutcomePrinter<'_> {
         let Some(result) = self.file(&record, result) else {
             return Recorded::Unkept;
         };
+        let (outcomes, prints) = self.follows;
+        if prints && let Some(printed) = printed_beside(&result) {
+            self.watcher.printed(record.index, printed);
+        }
+        let outcome = outcomes.then(|| ItemOutcome::of(&record));
         self.lines.reduce(&mut record);
         let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
+            if let Some(outcome) = outcome {
+                self.watcher.outcome(outcome);
+            }
             return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
-        self.watcher.failed(record.index, &failure);
+        self.watcher.failed(record.index, &failure, &self.counts);
+        if let Some(outcome) = outcome {
+            self.watcher.outcome(ItemOutcome { failure: Some(&failure), ..outcome });
+        }
         if let Some(form) = self.besides.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }
@@ -357,8 +419,20 @@ impl OutcomeSink for OutcomePrinter<'_> {
         self.watcher.instances(counts);
     }
 
+    fn sent(&mut self, worker: WorkerId, first: u64, count: u64) {
+        self.watcher.sent(worker, first, count);
+    }
+
+    fn worker_ready(&mut self, worker: WorkerId) {
+        self.watcher.worker_ready(worker);
+    }
+
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {
         self.watcher.worker_lost(worker, how);
+    }
+
+    fn worker_news(&mut self, worker: WorkerId, news: WorkerNews<'_>) {
+        self.watcher.worker_news(worker, news);
     }
 
     fn short_of_workers(&mut self, living: usize, why: &io::Error) {

@@ -144,14 +144,17 @@ pub trait OutcomeSink {
     fn unwanted(&mut self) -> Vec<Range<u64>> {
         Vec::new()
     }
-    /// Reports that a worker has loaded the task, or that there are slots on other machines. Called for each.
-    fn worker_ready(&mut self) {}
+    /// Reports a chunk that a worker is given: this many items from the first on.
+    fn sent(&mut self, _worker: WorkerId, _first: u64, _count: u64) {}
+    /// Reports that a worker has loaded the task, or that there are slots on other machines, whatever the
+    /// number. Called for each.
+    fn worker_ready(&mut self, _worker: WorkerId) {}
     /// Reports that a worker process ended though nobody had asked it to.
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Reports at the end of a run how many instances of the task all workers say that they made and restored.
     fn instances(&mut self, _counts: InstanceCounts) {}
     /// Reports what became of a worker.
-    fn worker_news(&mut self, _news: WorkerNews<'_>) {}
+    fn worker_news(&mut self, _worker: WorkerId, _news: WorkerNews<'_>) {}
     /// Returns the index of an item in the call that it belongs to.
     fn index_in_call(&mut self, index: u64) -> u64 {
         index
@@ -701,7 +704,7 @@ impl<'a> Supervisor<'a> {
         }
         self.proven = true;
         self.scheduler.worker_ready(id, self.now());
-        self.sink.worker_ready();
+        self.sink.worker_ready(id);
     }
 
     /// Handles a worker that reports why it will never serve items. The first to load a task decides for all. If
@@ -871,9 +874,9 @@ impl<'a> Supervisor<'a> {
         if !process.retired {
             self.sink.worker_lost(id, &self.last_loss);
             let item = self.item_of(id);
-            self.sink.worker_news(WorkerNews::Lost { pid, item, ended, how: &self.last_loss });
+            self.sink.worker_news(id, WorkerNews::Lost { pid, item, ended, how: &self.last_loss });
         } else if !self.scheduler.overran(id) {
-            self.sink.worker_news(WorkerNews::Ended { pid });
+            self.sink.worker_news(id, WorkerNews::Ended { pid });
         }
         if !process.replaced && !process.retired {
             self.unreplaced.push_back(pid);
@@ -931,6 +934,7 @@ impl<'a> Supervisor<'a> {
                 Action::Kill(id) | Action::Retire(id) if self.place.crew().is_some() => self.close_slot(id),
                 Action::Send { worker, chunk, count } => {
                     let data = self.chunks.send(chunk, count);
+                    self.sink.sent(worker, chunk, count.into());
                     if let Some(crew) = self.place.crew() {
                         crew.send(worker, ChunkHeader { first: chunk, count }, &data);
                     } else if let Some(process) = self.workers.get_mut(&worker) {
@@ -994,7 +998,7 @@ impl<'a> Supervisor<'a> {
         process.late_start = starting;
         process.kill();
         if late {
-            self.sink.worker_news(WorkerNews::Late { pid: process.child.pid(), item });
+            self.sink.worker_news(id, WorkerNews::Late { pid: process.child.pid(), item });
         }
     }
 
@@ -1011,7 +1015,7 @@ impl<'a> Supervisor<'a> {
             Ok(process) => {
                 let replaces = self.replaced();
                 let (pid, handle) = (process.child.pid(), process.child.as_fd());
-                self.sink.worker_news(WorkerNews::Started { pid, handle, replaces });
+                self.sink.worker_news(id, WorkerNews::Started { pid, handle, replaces });
                 self.workers.insert(id, process);
                 (self.refusal, self.refusals) = (None, 0);
                 self.scheduler.worker_spawned(id, self.now());

@@ -97,7 +97,7 @@ impl Supervisor<'_> {
                 if count > 0 {
                     // Hosts count workers once one of theirs has loaded the task.
                     self.proven = true;
-                    self.sink.worker_ready();
+                    self.sink.worker_ready(0);
                 }
             }
             RemoteEvent::Outcomes { slot, host, outcomes } => {

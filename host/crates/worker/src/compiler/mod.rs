@@ -22,6 +22,7 @@ use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
 use crate::InitError;
 use crate::engine;
 use crate::exports::{self, TaskExport};
+use crate::value::example_item;
 use copies::CountError;
 pub use restorable::NotRestorable;
 use restorable::{RestorableTask, restorable};
@@ -362,8 +363,15 @@ fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription
             signature: cut(&e.signature(), LONGEST),
             users: e.is_users(),
             unsupported: e.unsupported.as_ref().map(|unsupported| cut(&unsupported.why, LONGEST)),
+            example: match e.is_users() && e.unsupported.is_none() {
+                true => example_item(&e.params),
+                false => None,
+            },
         })
-        .take_while(|e| fits(e.name.len() + e.signature.len() + e.unsupported.as_ref().map_or(0, String::len)))
+        .take_while(|e| {
+            let more = [&e.unsupported, &e.example].map(|text| text.as_ref().map_or(0, String::len));
+            fits(e.name.len() + e.signature.len() + more.iter().sum::<usize>())
+        })
         .collect();
     let left_out = all - imports.len() - exports.len();
     TaskDescription { exports, command, imports, init: None, left_out }

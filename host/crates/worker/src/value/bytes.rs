@@ -25,7 +25,7 @@ use wasmtime::component::Val;
 pub fn decode_bytes(item: &[u8], form: ItemEncoding) -> Result<Cow<'_, [u8]>, DecodeError> {
     match form {
         ItemEncoding::Bytes => Ok(Cow::Borrowed(item)),
-        ItemEncoding::Json => {
+        ItemEncoding::Json | ItemEncoding::Typed => {
             let context = DecodeContext::new();
             context.read(item, BytesSeed(&context)).map(Cow::Owned)
         }

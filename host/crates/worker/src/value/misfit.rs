@@ -61,6 +61,14 @@ impl DecodeError {
         })
     }
 
+    /// Returns the message about a text that is wrong in itself, or the error of another kind.
+    pub(super) fn into_syntax(self) -> Result<String, DecodeError> {
+        match self.0.problem {
+            MisfitProblem::Syntax(message) => Ok(message),
+            _ => Err(self),
+        }
+    }
+
     /// Adds the next outer step to the path.
     pub(super) fn push(&mut self, step: ValueStep) {
         self.0.path.push(step);

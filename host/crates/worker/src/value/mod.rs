@@ -20,6 +20,7 @@ pub mod columns;
 mod compound;
 mod context;
 mod encode;
+mod example;
 mod excerpt;
 mod fields;
 mod json;
@@ -28,6 +29,7 @@ pub mod names;
 mod numbers;
 mod params;
 mod shape;
+mod typed;
 
 mod wit;
 
@@ -36,6 +38,7 @@ mod tests;
 
 pub use bytes::decode_bytes;
 pub use encode::EncodeError;
+pub use example::example_item;
 pub use misfit::DecodeError;
 pub use params::{BindError, FunctionParams};
 pub use shape::TypePlan;
@@ -53,7 +56,7 @@ pub use wasmpool_core::policy::ItemEncoding;
 /// A [`DecodeError`] if the text is not of that form or not of that type.
 pub fn decode(shape: &TypePlan, item: &[u8], form: ItemEncoding) -> Result<Val, DecodeError> {
     match form {
-        ItemEncoding::Json => json::value(shape, item, json::ObjectLayout::Json),
+        ItemEncoding::Json | ItemEncoding::Typed => json::value(shape, item, json::ObjectLayout::Json),
         ItemEncoding::Csv if shape.is_row() => json::value(shape, item, json::ObjectLayout::Row),
         ItemEncoding::Csv => Err(DecodeError::row(shape.wit_brief())),
         ItemEncoding::Bytes => bytes::value(shape, item),

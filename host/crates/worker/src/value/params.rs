@@ -6,7 +6,7 @@ use super::fields::{self, MemberNames, unknown};
 use super::json::{self, ObjectLayout, ValueSeed};
 use super::misfit::{DecodeError, MisfitProblem, ValueStep, shorten};
 use super::shape::{Fields, TypePlan};
-use super::{ItemEncoding, wit};
+use super::{ItemEncoding, typed, wit};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use wasmpool_core::setting::Setting;
@@ -58,6 +58,23 @@ impl FunctionParams {
     ///
     /// [`BindError`] names the parameter, and one that was probably meant.
     pub fn bind(&mut self, name: &str, json: &[u8]) -> Result<(), BindError> {
+        self.bind_read(name, |shape| json::value(shape, json, ObjectLayout::Json))
+    }
+
+    /// Gives the parameter `name` the value that a person typed: JSON of its type, or a text as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], as of [`bind`](Self::bind).
+    pub fn bind_typed(&mut self, name: &str, text: &str) -> Result<(), BindError> {
+        self.bind_read(name, |shape| typed::value(shape, text))
+    }
+
+    fn bind_read(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&TypePlan) -> Result<Val, DecodeError>,
+    ) -> Result<(), BindError> {
         let Some(at) = self.all.names.find(name, 0) else {
             let what = unknown("parameter", name, &self.all.names);
             return Err(BindError::Unknown(what));
@@ -65,7 +82,7 @@ impl FunctionParams {
         if self.bound[at].is_some() {
             return Err(BindError::Twice(shorten(name)));
         }
-        let value = json::value(&self.all.shapes[at], json, ObjectLayout::Json);
+        let value = read(&self.all.shapes[at]);
         let value = value.map_err(|misfit| BindError::DecodeError { name: shorten(name), misfit })?;
         self.bound[at] = Some(value);
         self.slots.retain(|slot| *slot != at);
@@ -94,6 +111,9 @@ impl FunctionParams {
     /// A [`DecodeError`]; the contents of `out` are then undefined.
     pub fn decode(&self, item: &[u8], form: ItemEncoding, out: &mut Vec<Val>) -> Result<(), DecodeError> {
         out.clear();
+        if form == ItemEncoding::Typed {
+            return self.decode_typed(item, out);
+        }
         if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
             && (form != ItemEncoding::Csv || shape.is_row())
         {
@@ -119,6 +139,37 @@ impl FunctionParams {
         let values = context.read(item, ItemArguments { params: self, context: &context, layout })?;
         self.fill(values, out);
         Ok(())
+    }
+
+    /// Creates the arguments of a call from texts that a person typed, one for each parameter that the item fills. A single
+    /// text may also be JSON that has them all in it; none is the item `null`.
+    fn decode_typed(&self, item: &[u8], out: &mut Vec<Val>) -> Result<(), DecodeError> {
+        let texts: Vec<String> = serde_json::from_slice(item)
+            .map_err(|e| DecodeError::new(MisfitProblem::Syntax(format!("the arguments cannot be read: {e}"))))?;
+        let shapes = &self.free.shapes;
+        match texts.as_slice() {
+            [] => self.decode(b"null", ItemEncoding::Json, out),
+            [all] if shapes.len() != 1 => self.decode(all.as_bytes(), ItemEncoding::Json, out),
+            texts if texts.len() != shapes.len() => Err(DecodeError::new(MisfitProblem::Type {
+                wanted: self.wanted(),
+                found: format!("{} arguments", texts.len()),
+                note: None,
+            })),
+            texts => {
+                let read = |((name, shape), text): ((&str, &TypePlan), &String)| {
+                    typed::value(shape, text).map_err(|mut misfit| {
+                        // One argument needs no name.
+                        if shapes.len() > 1 {
+                            misfit.push(ValueStep::Key(name.to_owned()));
+                        }
+                        misfit
+                    })
+                };
+                let values = self.free.iter().zip(texts).map(read).collect::<Result<Vec<_>, _>>()?;
+                self.fill(values, out);
+                Ok(())
+            }
+        }
     }
 
     /// Appends the bound values, with the free ones in their places between

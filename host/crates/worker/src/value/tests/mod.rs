@@ -6,6 +6,7 @@ mod forms;
 mod parameters;
 mod planning;
 mod properties;
+mod typing;
 
 use super::names::Names;
 use super::shape::{Cases, Fields};

@@ -149,6 +149,16 @@ proptest! {
     }
 
     #[test]
+    fn an_example_is_an_item_of_its_type(shapes in vec((label(), shape()), 0..3)) {
+        let shapes: std::collections::BTreeMap<_, _> = shapes.into_iter().collect();
+        let params: Vec<_> = shapes.into_iter().collect();
+        if let Some(example) = example_item(&params) {
+            let decoded = FunctionParams::new(params).decode(example.as_bytes(), ItemEncoding::Json, &mut Vec::new());
+            prop_assert_eq!(decoded, Ok(()), "{}", example);
+        }
+    }
+
+    #[test]
     fn a_value_of_one_type_read_as_another_never_panics(
         (shape, val) in shape_and_value(),
         other in shape(),

@@ -1,0 +1,60 @@
+//! Messages on standard error: as JSON for programs, and with what items print for those who want to know more.
+
+use serde_json::Value;
+
+use crate::records::prints_and;
+use crate::support::guest::wat;
+use crate::support::run::{Output, map, wasmpool};
+use crate::support::wat::SQUARE;
+
+/// Returns each message of a run that was asked for JSON.
+fn messages(output: &Output) -> Vec<Value> {
+    let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let messages: Vec<Value> = output.stderr.lines().map(read).collect();
+    for message in &messages {
+        let level = message["level"].as_str().expect("a level");
+        assert!(["error", "warning", "info"].contains(&level), "{message}");
+        let text = message["message"].as_str().expect("a message");
+        assert!(!text.is_empty() && !text.starts_with("wasmpool:"), "{message}");
+    }
+    messages
+}
+
+#[test]
+fn every_message_is_an_object_where_json_is_asked_for() {
+    let json = ["--log-format", "json"];
+    let output = map(&wat(SQUARE)).args(json).arg("-v").input("3\n\"x\"\n").run().exits(1);
+    assert_eq!(output.text(), "9\n", "results are what they are");
+    let all = messages(&output);
+    let failure = all.iter().find(|message| message["index"] == 1).expect("the failure");
+    assert_eq!((&failure["level"], &failure["kind"]), (&"warning".into(), &"invalid-input".into()));
+    let coloured = map(&wat(SQUARE)).args(json).args(["--color", "always", "--progress", "always"]);
+    let coloured = coloured.input("3\n\"x\"\n").run().exits(1);
+    assert!(messages(&coloured).iter().all(|message| !message.to_string().contains("\\u001b")), "{}", coloured.stderr);
+    let summary = all.iter().find(|message| message["done"] == 2).expect("the summary");
+    assert_eq!((&summary["failed"], &summary["kinds"]["invalid-input"]), (&1.into(), &1.into()));
+    // Errors of all sorts, also those of the command line itself.
+    for (run, code) in [
+        (map(&wat("(module)")).args(json), 2),
+        (map(&wat(SQUARE)).args(json).arg("--nonsense"), 2),
+        (map(&wat(SQUARE)).arg("--nonsense").env("WASMPOOL_LOG_FORMAT", "json"), 2),
+        (wasmpool().args(["call", "missing.wasm", "f"]).args(json), 2),
+    ] {
+        let all = messages(&run.input("1\n").run().exits(code));
+        let last = all.last().expect("a message");
+        assert_eq!((&last["level"], &last["exit_code"]), (&"error".into(), &code.into()));
+    }
+    let progress = map(&wat(SQUARE)).args(json).args(["--progress", "always"]).input("3\n".repeat(1000)).run().exits(0);
+    assert!(messages(&progress).iter().any(|message| message["done"] == 1000));
+}
+
+#[test]
+fn what_items_print_is_shown_to_those_who_want_more() {
+    let task = prints_and("a word\n", 1, "local.get 0");
+    let said = |args: &[&str], items: usize| map(&task).args(args).input("1\n".repeat(items)).run().exits(0).stderr;
+    let shown = "wasmpool: item 1 printed to its standard error:\n  | a word\n";
+    assert!(said(&["-v"], 3).contains(shown));
+    assert!(!said(&[], 3).contains("a word"));
+    let count = |args: &[&str]| said(args, 100).matches("  | a word").count();
+    assert_eq!((count(&["-v"]), count(&["-vv"])), (20, 100));
+}
