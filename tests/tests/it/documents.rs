@@ -108,8 +108,20 @@ fn the_readme_leads_to_every_document() {
     let root = workspace();
     for (path, _) in documents() {
         let name = path.strip_prefix(&root).expect("a document of the workspace").to_string_lossy().into_owned();
-        let led_to = readme.contains(&format!("]({name})")) || name == "README.md" || name.starts_with("demo/docs/");
+        let is_index = name == "README.md" || name == "docs/SUMMARY.md";
+        let led_to = readme.contains(&format!("]({name})")) || is_index || name.starts_with("demo/docs/");
         assert!(led_to, "no link to {name}");
+    }
+}
+
+#[test]
+fn the_book_has_every_document_of_its_folder() {
+    let summary = document("docs/SUMMARY.md");
+    for (path, _) in documents() {
+        let name = path.strip_prefix(workspace().join("docs")).ok().map(|name| name.to_string_lossy().into_owned());
+        if let Some(name) = name.filter(|name| name != "SUMMARY.md") {
+            assert!(summary.contains(&format!("]({name})")), "no chapter has {name}");
+        }
     }
 }
 
@@ -354,7 +366,7 @@ fn examples_print_what_is_shown() {
     const OTHERS: [&str; 4] = ["factor.wasm", "solver.wasm", "size.wasm", "doctor"];
     let folder = readers_directory();
     let mut run = 0;
-    for name in ["README.md", "docs/reference.md", "docs/long-runs.md"] {
+    for name in ["README.md", "docs/quick-start.md", "docs/recipes.md", "docs/reference.md", "docs/long-runs.md"] {
         for (command, wanted) in shown(&document(name)) {
             if let Some(file) = command.strip_prefix("cat ") {
                 std::fs::write(folder.path().join(file), &wanted).expect("written");
