@@ -30,6 +30,8 @@ pub enum ParseUnitError {
     Duration,
     #[error("a duration has to be longer than nothing")]
     NoDuration,
+    #[error("names of columns stand between commas, such as id,name")]
+    Column,
     #[error("it has to be NAME=JSON, such as factor=3")]
     Binding,
     #[error("the value of {} is not JSON ({why}); a string needs quotes: {}='\"text\"'", ForeignText::of(.name), advised(.name))]
@@ -250,6 +252,14 @@ pub fn csv_delimiter(text: &str) -> Result<u8, ParseUnitError> {
         [b'"' | b'\n' | b'\r' | 0] => Err(ParseUnitError::NoDelimiter),
         [one] if one.is_ascii() => Ok(*one),
         _ => Err(ParseUnitError::Delimiter),
+    }
+}
+
+/// Parses the name of a column.
+pub fn column(text: &str) -> Result<String, ParseUnitError> {
+    match text.trim() {
+        "" => Err(ParseUnitError::Column),
+        name => Ok(name.to_owned()),
     }
 }
 

@@ -65,6 +65,7 @@ fn value(option: &str) -> Option<&'static str> {
         "init" => "1",
         "input-format" => "csv",
         "isolate" => "worker",
+        "keep" => "id",
         "output-format" => "records",
         "progress" => "never",
         "replace" | "replace-index" => "@",
@@ -78,7 +79,7 @@ fn value(option: &str) -> Option<&'static str> {
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
         "via-storage" => "file",
-        "batch" | "deterministic" | "flatten" | "no-header" | "quiet" | "resume" | "unordered" | "verbose" => {
+        "batch" | "deterministic" | "flatten" | "no-header" | "null" | "quiet" | "resume" | "unordered" | "verbose" => {
             return None;
         }
         other => panic!("say how --{other} is set"),
@@ -106,6 +107,7 @@ fn with(command: &str, option: &str) -> RunSpec {
     let more: &[&str] = match option {
         "check" => &["--via=nats://127.0.0.1", "--deterministic"],
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
+        "null" => &["--input-format=files"],
         "resume" => &["--journal=file"],
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "set-aside" => &["--task=a=b.wasm"],
@@ -139,6 +141,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
                 "csv-delimiter" | "no-header" => {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }
+                "null" => resolved(&[&words[..], &["--input-format=files"]].concat(), ConfigFiles::default()),
                 _ => resolved(&words, ConfigFiles::default()),
             };
             let (ours, theirs) = (identity(&spec), identity(&without.expect("right")));

@@ -1,8 +1,10 @@
 //! Cuts input into items: lazily, a block at a time, and never more than was asked for.
 
+mod compressed;
 mod csv;
 mod error;
 mod files;
+mod json;
 mod lines;
 mod mark;
 mod opening;
@@ -14,10 +16,10 @@ use std::io;
 pub use csv::{CsvItems, CsvSettings};
 pub use error::{InputError, ReadOnce};
 pub use files::{FileItems, find_listed};
-pub use lines::LineItems;
+pub use lines::{LineItems, LineKind};
 pub use mark::TextEncoding;
 pub use opening::InputLinks;
-pub use source::InputFiles;
+pub use source::{InputFiles, extension};
 pub use written::WrittenTo;
 
 use wasmpool_core::policy::CsvColumns;
