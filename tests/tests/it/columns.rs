@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, Run, map, wasmpool};
-use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift};
+use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
 
 /// Returns `quote: func(weight: s64, label: string) -> price`, a record of the cents, the label and an option that is none. It
 /// traps for a negative weight.
@@ -66,11 +66,11 @@ fn kept_columns_stand_in_every_record_also_of_what_failed() {
     assert_eq!(kept, wanted);
     assert!(output.text().starts_with(r#"{"index":0,"kept":{"id":"7","weight":"1"},"status":"ok","value":{"#));
     // Members of JSON keep their types, and those that are missing are null.
-    let run = map(&wat(SQUARE)).args(["--keep", "p0,none", "--output-format", "records"]);
-    let output = run.input("{\"p0\":3}\n4\nnonsense\n").run().exits(1);
+    let run = map(&wat(minus())).args(["--keep", "from,none", "--output-format", "records"]);
+    let output = run.input("{\"from\":3,\"take\":1}\n4\nnonsense\n").run().exits(1);
     let kept: Vec<Option<Value>> = output.records().iter().map(|record| record.get("kept").cloned()).collect();
-    let nothing = Some(json!({"p0": null, "none": null}));
-    assert_eq!(kept, [Some(json!({"p0": 3, "none": null})), nothing.clone(), nothing]);
+    let nothing = Some(json!({"from": null, "none": null}));
+    assert_eq!(kept, [Some(json!({"from": 3, "none": null})), nothing.clone(), nothing]);
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn values_with_kept_columns_are_objects_with_the_result_as_value() {
     assert_eq!(output.values()[1]["id"], "9,5");
     let output = map(&wat(SQUARE)).args(["--input-format", "csv", "--keep", "id"]).input("id,p0\na,3\n").run();
     assert_eq!(output.exits(0).text(), "{\"id\":\"a\",\"value\":9}\n");
-    let by_environment = map(&wat(SQUARE)).env("WASMPOOL_KEEP", "p0").input("{\"p0\": 3}\n").run().exits(0);
-    assert_eq!(by_environment.text(), "{\"p0\":3,\"value\":9}\n");
+    let by_environment = map(&wat(minus())).env("WASMPOOL_KEEP", "take").input("{\"from\": 3, \"take\": 1}\n");
+    assert_eq!(by_environment.run().exits(0).text(), "{\"take\":1,\"value\":2}\n");
 }
 
 #[test]
@@ -105,7 +105,8 @@ fn results_that_are_no_records_are_one_column() {
     assert_eq!(csv(&wat(SQUARE), &[], "3\n4\n"), "value\n9\n16\n");
     assert_eq!(csv(&wat(echo_string()), &[], "\"a,b\"\n\"\"\n"), "value\n\"a,b\"\n\"\"\n");
     assert_eq!(csv(&wat(echo_bytes()), &["--input-format", "lines"], "abc\n"), "value\nYWJj\n");
-    assert_eq!(csv(&twice(), &["--keep", "id"], "{\"id\":1,\"weight\":5}\n").lines().next(), Some("id,value"));
+    let keeping = ["--keep", "id", "--input-format", "csv"];
+    assert_eq!(csv(&twice(), &keeping, "id,weight\n1,5\n").lines().next(), Some("id,value"));
     // The header is there even if there are no results.
     assert_eq!(csv(&quote(), &["--keep", "id"], ""), "id,cents,label,zone\n");
 }
@@ -164,7 +165,7 @@ fn failed_items_are_mapped_again_with_the_columns_that_are_kept() {
 
 #[test]
 fn several_tasks_share_a_table_with_a_column_for_the_task() {
-    let (square, quote, twice) = (wat(SQUARE), quote(), twice());
+    let (minus, quote, twice) = (wat(minus()), quote(), twice());
     let tasks = |tasks: &[(&str, &Task)]| -> Run {
         tasks.iter().fold(wasmpool().arg("map"), |run, (name, task)| {
             run.arg("--task").arg(format!("{name}={}", task.path().display()))
@@ -185,8 +186,9 @@ fn several_tasks_share_a_table_with_a_column_for_the_task() {
     let wanted =
         format!("task,id,cents,label,zone,value\nq,7,100,x,,\nt,7,,,,{}\nq,8,200,y,,\nt,8,,,,{}\n", list(1), list(2));
     assert_eq!(output.text(), wanted);
-    let run = tasks(&[("a", &square), ("b", &square)]).args(["--keep", "p0"]).input("{\"p0\":3}\n").run().exits(0);
-    assert!(run.lines()[1].starts_with(r#"{"index":0,"task":"b","kept":{"p0":3},"status":"ok","value":9,"#));
+    let run = tasks(&[("a", &minus), ("b", &minus)]).args(["--keep", "take"]).input("{\"from\":3,\"take\":1}\n");
+    let output = run.run().exits(0);
+    assert!(output.lines()[1].starts_with(r#"{"index":0,"task":"b","kept":{"take":1},"status":"ok","value":2,"#));
 }
 
 /// The files of a run with a journal.

@@ -121,7 +121,7 @@ fn a_compressed_input_takes_no_more_memory_the_more_there_is_in_it() {
         }
         most
     };
-    // A hundred megabytes that are compressed to a few thousand bytes.
+    // A gigabyte that is compressed to some hundred thousand bytes.
     let line = "x".repeat(10_000) + "\n";
     let part = zstd(line.repeat(1000));
     let (small, large) = (most("small", zstd(line.repeat(2500))), most("large", part.repeat(100)));
@@ -236,11 +236,11 @@ fn files_of_csv_are_known_by_their_names() {
     let csv = folder.write("rows.CSV", "from,take\n3,1\n");
     let tsv = folder.write("rows.tsv.gz", gzip("from\ttake\n5\t1\n"));
     assert_eq!(map(&task).arg(&csv).arg(&tsv).run().exits(0).text(), "2\n4\n");
-    // One column and a comma in its name: the name of the file says what separates columns.
-    let one = folder.write("one.tsv", "a,b\nx\n");
-    assert_eq!(map(&wat(echo_string())).arg(&one).run().exits(0).text(), "\"x\"\n");
+    // Where there is one column, the name of the file says what separates columns.
+    let one = folder.write("one.tsv", "item\nx,y\n");
+    assert_eq!(map(&wat(echo_string())).arg(&one).run().exits(0).text(), "\"x,y\"\n");
     let lines = map(&wat(echo_string())).args(["--input-format", "lines"]).arg(&one).run().exits(0);
-    assert_eq!(lines.text(), "\"a,b\"\n\"x\"\n");
+    assert_eq!(lines.text(), "\"item\"\n\"x,y\"\n");
     let other = folder.write("rows.jsonl", "[3,1]\n");
     let output = map(&task).arg(&other).arg(&csv).run().exits(2);
     says(&output, &["rows.CSV is CSV by its name, and ", "rows.jsonl is not", "--input-format"]);
