@@ -39,7 +39,8 @@ impl KeptColumns {
 
     /// Makes it for rows whose columns have no names: they are numbers, from 1.
     pub fn by_place(self) -> KeptColumns {
-        let place = |name: &String| name.parse::<usize>().map_or(usize::MAX, |number| number.saturating_sub(1));
+        let place =
+            |name: &String| name.parse::<usize>().ok().and_then(|number| number.checked_sub(1)).unwrap_or(usize::MAX);
         KeptColumns { places: Some(self.names.iter().map(place).collect()), ..self }
     }
 
