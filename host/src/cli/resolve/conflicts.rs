@@ -319,12 +319,8 @@ pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result
                 CsvColumns::Named(names) => listed(names.iter()),
                 CsvColumns::Counted(count) => format!("{count} in each row"),
             };
-            return Err(UsageError::KeptMissing {
-                file: file.clone(),
-                keep: keep(),
-                missing: listed(missing.into_iter()),
-                found,
-            });
+            let columns = format!("{}; it has {found}", listed(missing.into_iter()));
+            return Err(UsageError::KeptMissing { file: file.clone(), keep: keep(), columns });
         }
         if let Some(name) = items.keep.iter().find(|name| times(name) > 1) {
             return Err(UsageError::KeptAmbiguous { file: file.clone(), keep: keep(), name: name.clone() });

@@ -124,9 +124,9 @@ pub enum UsageError {
         QuotedName::of(.name)
     )]
     KeepByName { keep: String, name: String, no_header: String },
-    /// Columns are listed as text.
-    #[error("{}: the CSV lacks columns of {keep}: {missing}; it has {found}", ForeignText::of(.file))]
-    KeptMissing { file: String, keep: String, missing: String, found: String },
+    /// `columns` lists those that are missing and those there are.
+    #[error("{}: the CSV lacks columns of {keep}: {columns}", ForeignText::of(.file))]
+    KeptMissing { file: String, keep: String, columns: String },
     #[error("{}: the CSV has the column {} of {keep} twice; give one of them another name", ForeignText::of(.file), QuotedName::of(.name))]
     KeptAmbiguous { file: String, keep: String, name: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]
