@@ -7,7 +7,7 @@ use super::args::InputFormat;
 use super::source::Sourced;
 use super::spec::ManyItems;
 use super::spec::RunSpec;
-use super::stream::encoding_of;
+use super::stream::{encoding_of, path_end};
 use super::within::WritableGrants;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::grants::{DirectoryGrant, Grants};
@@ -329,7 +329,7 @@ impl InputLists {
     /// Returns the lists among the inputs.
     pub fn of(items: &ManyItems, inputs: &InputFiles) -> InputLists {
         // A byte-order mark in front of the first path does not belong to it.
-        let again = || inputs.again().map(|lists| lists.written_in(encoding_of(*items.input_format)));
+        let again = || inputs.again().map(|lists| lists.written_in(encoding_of(items)));
         InputLists((*items.input_format == InputFormat::Files).then(again))
     }
 
@@ -364,7 +364,7 @@ impl InputLists {
             (Err(_), None) => return Ok(()),
         };
         let files: Vec<SameFile> = at_stake.iter().map(|(file, _)| *file).collect();
-        let Some((found, listed)) = find_listed(lists, &files).map_err(InputError::from)? else {
+        let Some((found, listed)) = find_listed(lists, path_end(items), &files).map_err(InputError::from)? else {
             return Ok(());
         };
         let said = at_stake.into_iter().find(|(file, _)| *file == found).and_then(|(_, said)| said);

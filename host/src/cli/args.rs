@@ -232,15 +232,21 @@ pub struct ItemArgs {
     /// Replace a worker process after N items
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_items_per_worker: Option<u64>,
-    /// How the input is cut into items
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = InputFormat::Jsonl, env = "WASMPOOL_INPUT_FORMAT")]
-    pub input_format: InputFormat,
-    /// What separates the columns of CSV: one character, or \t for a tab
-    #[arg(long, value_name = "C", default_value = ",", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
-    pub csv_delimiter: u8,
+    /// How the input is cut into items [default: csv for files that are called .csv or .tsv, else jsonl]
+    #[arg(long, value_enum, env = "WASMPOOL_INPUT_FORMAT")]
+    pub input_format: Option<InputFormat>,
+    /// What separates the columns of CSV: one character, or \t for a tab [default: what the first row shows, else a comma]
+    #[arg(long, value_name = "C", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
+    pub csv_delimiter: Option<u8>,
     /// The first row of CSV is data: columns are those that the function takes, in its order
     #[arg(long, env = "WASMPOOL_NO_HEADER", value_parser = BoolishValueParser::new())]
     pub no_header: bool,
+    /// With --input-format files: paths end with a NUL, as `find -print0` prints them, instead of a newline
+    #[arg(long, env = "WASMPOOL_NULL", value_parser = BoolishValueParser::new())]
+    pub null: bool,
+    /// Columns of the input that are printed with each result: of CSV, or members of JSON objects
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', env = "WASMPOOL_KEEP", value_parser = units::column)]
+    pub keep: Vec<String>,
     /// Take only the first N items of the input, and read no further
     #[arg(long, value_name = "N", env = "WASMPOOL_FIRST", value_parser = clap::value_parser!(u64).range(1..))]
     pub first: Option<u64>,
@@ -590,6 +596,8 @@ pub struct LimitArgs {
 pub enum InputFormat {
     /// Each line is JSON; empty lines are no items
     Jsonl,
+    /// The elements of one JSON array, or JSON values one after the other, over any number of lines
+    Json,
     /// Each line is a string
     Lines,
     /// Strings that end with a NUL
@@ -609,6 +617,8 @@ pub enum OutputFormat {
     Records,
     /// Strings and bytes as they are, each followed by the delimiter
     Raw,
+    /// One row of CSV per result, below a header row; failed items are left out
+    Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]

@@ -42,6 +42,7 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
         via: None,
         call,
         format: LineFormat::Values,
+        keep: None,
         items: Box::new(SingleItem(Some(item.clone()))),
         identity: RunIdentity::default(),
         output: RunOutput::new(OutputTarget::open(None, "the result")?, None, None),

@@ -45,7 +45,7 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
     // A pipe may never end.
     let countable = inputs.size().is_some();
     let mut items = items(spec, inputs, &RunProgress::new(ShowProgress::Never, spec.verbosity, None, false));
-    let call = TaskCall { columns: columns(&mut *items)?, only_checked: true, ..formed(spec.call(), options) };
+    let call = TaskCall { columns: columns(&mut *items, options)?, only_checked: true, ..formed(spec.call(), options) };
     let input = looked_through(&mut *items, countable || options.first.is_some()).map_err(Error::Input)?;
     let mut out = String::new();
     let mut exit = Exit::Success;
@@ -188,6 +188,7 @@ fn described(spec: &RunSpec, input: &LookedThrough, out: &mut String) {
         OutputFormat::Values => "values",
         OutputFormat::Records => "records",
         OutputFormat::Raw => "raw",
+        OutputFormat::Csv => "csv",
     };
     let order = if *options.unordered { "as they finish" } else { "in the order of the input" };
     let _ = writeln!(out, "results: {to}, as {form}, {order}");

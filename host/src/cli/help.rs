@@ -42,6 +42,8 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("input-format", "jsonl (unless given), lines, nul, csv or files"),
             ("csv-delimiter", ""),
             ("no-header", ""),
+            ("null", ""),
+            ("keep", ""),
             ("first", "Take only the first N items"),
         ],
     ),

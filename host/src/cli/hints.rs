@@ -73,6 +73,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::InputOfFiles => "--input-format files",
         Setting::InputOfJson => "--input-format jsonl",
         Setting::InputOfLines => "--input-format lines",
+        Setting::Keep => "--keep",
         Setting::MaxOutput => "--max-output",
         Setting::Memory => "--memory",
         Setting::Net => "--allow-net HOST:PORT",
@@ -113,6 +114,7 @@ pub fn key(setting: Setting) -> &'static str {
         | Setting::InputOfFiles
         | Setting::InputOfJson
         | Setting::InputOfLines
+        | Setting::Keep
         | Setting::NoHeader
         | Setting::OutputOfValues => option(setting),
     }

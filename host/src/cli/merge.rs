@@ -34,7 +34,7 @@ pub enum MergeEvent {
 /// Appends an outcome as the merger takes it: its printed form, which may be empty, after its length.
 pub fn framed(
     lines: &OutcomeLines,
-    record: &OutcomeRecord<'_>,
+    record: &mut OutcomeRecord<'_>,
     result: Result<OutcomeValue<'_>, Failure>,
     to: &mut Vec<u8>,
 ) -> Result<(), Failure> {
@@ -69,6 +69,8 @@ pub struct OutputMerger {
     cut: bool,
     fan: Arc<InputSplitter>,
     target: OutputTarget,
+    /// What the output begins with, until it is written.
+    header: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -134,6 +136,7 @@ impl OutputMerger {
         tasks: Vec<(OutcomeLines, EventSender)>,
         fan: Arc<InputSplitter>,
         target: OutputTarget,
+        header: Vec<u8>,
     ) -> OutputMerger {
         let track = |(lines, supervisor)| TaskTrack {
             lines,
@@ -145,7 +148,7 @@ impl OutputMerger {
             untried: 0,
         };
         let tracks = tasks.into_iter().map(track).collect();
-        OutputMerger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, buffer: Vec::new() }
+        OutputMerger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, header, buffer: Vec::new() }
     }
 
     /// Writes outcomes until no more come, and returns how many items each task was not given.
@@ -166,6 +169,7 @@ impl OutputMerger {
         }
         self.write()?;
         self.target.begin()?;
+        self.write_header()?;
         Ok(self.tracks.iter().map(|track| track.untried).collect())
     }
 
@@ -233,8 +237,16 @@ impl OutputMerger {
         if self.buffer.len() >= WRITE { self.write() } else { Ok(()) }
     }
 
+    fn write_header(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.header) {
+            header if header.is_empty() => Ok(()),
+            header => self.target.write(&header),
+        }
+    }
+
     fn write(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
+            self.write_header()?;
             self.target.write(&self.buffer)?;
             self.buffer.clear();
         }

@@ -22,7 +22,8 @@ use wasmpool_run::grants::{Grants, OpenedGrants};
 use wasmpool_run::input::ItemSource;
 use wasmpool_run::journal::{Journal, JournalStart, RunIdentity};
 use wasmpool_run::output::{
-    self, ExtraOutputs, LineFormat, OutcomeLines, OutcomePrinter, ResultFiles, RunOutput, RunWatcher,
+    self, ExtraOutputs, KeptColumns, LineFormat, OutcomeLines, OutcomePrinter, ResultColumns, ResultFiles, RunOutput,
+    RunWatcher,
 };
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
@@ -46,6 +47,8 @@ pub struct RunParts<'a> {
     #[cfg(feature = "hosts")]
     pub via: Option<CoordinatedRun>,
     pub format: LineFormat,
+    /// Columns of the input that are printed with each outcome.
+    pub keep: Option<Arc<KeptColumns>>,
     /// The identity by which a journal knows the run, besides its task.
     pub identity: RunIdentity,
     pub items: Box<dyn ItemSource>,
@@ -73,6 +76,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         #[cfg(feature = "hosts")]
         via,
         format,
+        keep,
         identity,
         items,
         mut output,
@@ -132,10 +136,28 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
             }
         }
     };
+    let columns = match format {
+        // What a file of its own holds is printed as a path.
+        LineFormat::Csv if files.is_none() => match &crew {
+            Crew::Here(_, prepared) => fields(prepared, &call),
+            #[cfg(feature = "hosts")]
+            Crew::Elsewhere(_) => match prepare(task, &call, &cache, false, &mut notice) {
+                Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
+                prepared => fields(&prepared?, &call),
+            },
+        },
+        _ => Vec::new(),
+    };
+    let columns = ResultColumns::of_tasks(&[columns]).pop().unwrap_or_default();
+    let header = match format {
+        LineFormat::Csv => columns.header(false, keep.as_deref())?,
+        LineFormat::Values | LineFormat::Records | LineFormat::Raw { .. } => Vec::new(),
+    };
     let start = match output.start(identity.of_task(&task.hash_for(&call)), &|| signals.last() != 0) {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         start => start?,
     };
+    output.beginning_with(header);
     let (counts, finished) = match start {
         JournalStart::Fresh => (OutcomeCounts::default(), false),
         JournalStart::Behind { counts, finished, .. } => (counts, finished),
@@ -157,6 +179,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let writing =
         start_thread("output", move || writer.watch(WRITER, || output::write_all(output, &to_write, &writer)))?;
     let lines = OutcomeLines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
+    let lines = lines.keeping(keep).in_columns(columns);
     let besides = ExtraOutputs { failed, journal: journaled, files };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());
@@ -303,6 +326,15 @@ impl SupervisorWork<'_> {
             result = supervisor.run();
         }
         Ok((result?, supervisor.into_ending()))
+    }
+}
+
+/// Returns the names of the fields of the records that a call yields, if it yields records.
+pub fn fields(prepared: &PreparedTask, call: &TaskCall) -> Vec<String> {
+    let level = usize::from(call.batch) + usize::from(call.flatten);
+    match call.command {
+        Some(_) => Vec::new(),
+        None => prepared.meta.description.fields(call.function.as_deref(), level),
     }
 }
 

@@ -21,7 +21,7 @@ use super::progress::{RunProgress, kinds};
 use super::report::{RunEnding, RunRecorder, RunReports};
 #[cfg(feature = "hosts")]
 use super::run::run_elsewhere;
-use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, prepare};
+use super::run::{READER, SUPERVISOR, SupervisorWork, WRITER, fields, prepare};
 use super::sharing::Sharing;
 use super::signals::{Signals, watch_signals};
 use super::source::Sourced;
@@ -30,7 +30,7 @@ use super::spec::RunSpec;
 #[cfg(feature = "hosts")]
 use super::stream::via;
 use super::stream::{
-    columns, config, format, formed, inputs, items, notice, output, progress, read_files, tell_halted, workers,
+    columns, config, format, formed, inputs, items, kept, notice, output, progress, read_files, tell_halted, workers,
 };
 use super::units::NamedTask;
 use wasmpool_core::layer::LayerPart;
@@ -44,7 +44,7 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::output::{ItemOutcome, OutcomeLines, RunWatcher, printed_beside};
+use wasmpool_run::output::{ItemOutcome, LineFormat, OutcomeLines, ResultColumns, RunWatcher, printed_beside};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
@@ -67,7 +67,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let progress = progress(spec, &inputs, size).of_results();
     let mut items = items(spec, inputs, &progress);
-    let columns = columns(&mut *items)?;
+    let columns = columns(&mut *items, options)?;
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, tasks.len())?;
@@ -120,25 +120,42 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     }
     spares.room().widen(Workers::of(budget, &call));
     call.columns = columns;
-    let mut ready = Vec::new();
+    let (mut ready, mut fields_of) = (Vec::new(), Vec::new());
     for NamedTask { name, file } in tasks {
         let wasm = signals.leaving_at_once(|| Wasm::of_argument(file)).map_err(|e| of_task(name, e))?;
-        if !here {
+        if !here && format(options) != LineFormat::Csv {
             ready.push((wasm, None));
             continue;
         }
         match prepare(&wasm, &call, &cache, false, &mut notice(spec).interruptible_by(&signals.came)) {
-            Ok(prepared) => ready.push((wasm, Some(prepared))),
+            Ok(prepared) => {
+                fields_of.push(fields(&prepared, &call));
+                ready.push((wasm, here.then_some(prepared)));
+            }
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),
             Err(e) => return Err(of_task(name, e)),
         }
     }
+    fields_of.resize(tasks.len(), Vec::new());
+    let columns = ResultColumns::of_tasks(&fields_of);
     let (news, merged) = mpsc::channel();
     let board = TaskSet::new(options, tasks, progress, senders.clone());
-    let lines =
-        tasks.iter().map(|task| OutcomeLines::of_task(format(options), &task.name).deterministic(*spec.deterministic));
-    let merger =
-        OutputMerger::new(!*options.unordered, lines.zip(senders.iter().cloned()).collect(), fan.clone(), target);
+    let keep = kept(options, call.item_form);
+    let header = match (format(options), columns.first()) {
+        (LineFormat::Csv, Some(columns)) => columns.header(true, keep.as_deref()).map_err(Error::from)?,
+        _ => Vec::new(),
+    };
+    let lines: Vec<OutcomeLines> = (tasks.iter().zip(columns))
+        .map(|(task, columns)| {
+            OutcomeLines::of_task(format(options), &task.name)
+                .deterministic(*spec.deterministic)
+                .within(call.limits.max_output)
+                .keeping(keep.clone())
+                .in_columns(columns)
+        })
+        .collect();
+    let tracks = lines.iter().cloned().zip(senders.iter().cloned()).collect();
+    let merger = OutputMerger::new(!*options.unordered, tracks, fan.clone(), target, header);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
         let write = move || {
@@ -169,6 +186,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let crew = TaskRunner {
         spec,
         named: tasks,
+        lines: &lines,
         call: &call,
         directories: &directories,
         shared: shared.as_ref().map(|shared| shared.objects.clone()),
@@ -220,6 +238,8 @@ fn of_task(name: &str, error: Error) -> Stop {
 struct TaskRunner<'a> {
     spec: &'a RunSpec,
     named: &'a [NamedTask],
+    /// How outcomes of each task are printed.
+    lines: &'a [OutcomeLines],
     call: &'a TaskCall,
     directories: &'a [OwnedFd],
     shared: Option<Arc<SharedObjects>>,
@@ -316,9 +336,7 @@ impl TaskRunner<'_> {
         let mut outcomes = TaskOutcomes {
             task,
             name,
-            lines: OutcomeLines::of_task(format(&self.spec.items), name)
-                .deterministic(self.call.deterministic)
-                .within(self.call.limits.max_output),
+            lines: self.lines[task].clone(),
             counts: OutcomeCounts::default(),
             shown: 0,
             items: 0,
@@ -694,7 +712,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
         record.worker = record.worker.map(|id| self.worker(id));
         let outcome = ItemOutcome::of(&record);
         self.lines.reduce(&mut record);
-        let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
+        let Err(failure) = framed(&self.lines, &mut record, result, &mut to.results) else {
             self.counts.count(None);
             self.record(|recorder| recorder.outcome(outcome));
             return Recorded::Success;

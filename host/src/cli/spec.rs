@@ -139,8 +139,13 @@ pub struct ManyItems {
     pub input: Vec<PathBuf>,
     pub input_format: Sourced<InputFormat>,
     #[serde(serialize_with = "character")]
-    pub csv_delimiter: Sourced<u8>,
+    pub csv_delimiter: Sourced<Option<u8>>,
     pub no_header: Sourced<bool>,
+    /// Left out where it is not used, so that journals of earlier versions can be continued; so is the next.
+    #[serde(skip_serializing_if = "is_off")]
+    pub null: Sourced<bool>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub keep: Sourced<Vec<String>>,
     pub output_format: Sourced<OutputFormat>,
     pub delimiter: Sourced<Delimiter>,
     pub unordered: Sourced<bool>,
@@ -281,8 +286,17 @@ fn in_lower_case<S: Serializer>(isolate: &Sourced<Isolate>, to: S) -> Result<S::
     to.serialize_str(&format!("{:?}", **isolate).to_lowercase())
 }
 
-fn character<S: Serializer>(byte: &Sourced<u8>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&char::from(**byte).escape_default())
+/// Serialises a delimiter. Where the input shows it, the hash of the items tells one from another.
+fn character<S: Serializer>(byte: &Sourced<Option<u8>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&char::from(byte.unwrap_or(b',')).escape_default())
+}
+
+fn is_off(switch: &Sourced<bool>) -> bool {
+    !**switch
+}
+
+fn is_empty(values: &Sourced<Vec<String>>) -> bool {
+    values.is_empty()
 }
 
 /// Serialises the hash of each value, which may be secret, since journals and messages hold it.

@@ -1,6 +1,7 @@
 //! The common part of `map` and `exec`: reads items, runs them through a task, writes outcomes.
 
 use std::path::Path;
+use std::sync::Arc;
 use wasmpool_run::{tell, tell_as};
 
 use super::again;
@@ -14,11 +15,12 @@ use super::exit::{Exit, Stop};
 use super::hosts::access;
 use super::progress::RunProgress;
 use super::report::{RecordedProgress, RunEnding, RunReports};
+use super::resolve::of_columns;
 use super::run::{RunParts, run};
 #[cfg(feature = "hosts")]
 use super::share::{self, ServedObject, SharedObject};
 use super::sharing::Sharing;
-use super::source::Sourced;
+use super::source::{SettingSource, Sourced};
 use super::spec::ManyItems as Options;
 use super::spec::RunSpec;
 use wasmpool_core::outcome::OutcomeCounts;
@@ -41,12 +43,14 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
 use wasmpool_run::input::{
-    CsvItems, CsvSettings, FileItems, FirstItems, InputError, InputFiles, InputLinks, ItemSource, LineItems,
+    CsvItems, CsvSettings, FileItems, FirstItems, InputError, InputFiles, InputLinks, ItemSource, LineItems, LineKind,
     TextEncoding,
 };
 use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
 use wasmpool_run::links::Writable;
-use wasmpool_run::output::{LineFormat, OutputTarget, ResultFiles, ResultFilesError, RunOutput, TargetError};
+use wasmpool_run::output::{
+    KeptColumns, LineFormat, OutputTarget, ResultFiles, ResultFilesError, RunOutput, TargetError,
+};
 use wasmpool_run::stdio::Level;
 use wasmpool_sandbox::surroundings;
 use wasmpool_scheduler::SchedulerConfig;
@@ -79,7 +83,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let progress = progress(spec, &inputs, size);
     let mut items = items(spec, inputs, &progress);
     // This may wait for whoever writes the input, and be interrupted, so nothing is touched or made before.
-    let columns = columns(&mut *items)?;
+    let columns = columns(&mut *items, options)?;
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, 1)?;
@@ -92,15 +96,18 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     }
     written.set(output.same_files(), options.results.as_deref());
     let mut watched = RecordedProgress::new(progress, reports.as_ref());
+    let call = TaskCall { columns, ..formed(call, options) };
+    let item_form = call.item_form;
     let result = run(RunParts {
         task: &Wasm::of_argument(task)?,
         config: config(options, &call, workers(options)),
         #[cfg(feature = "hosts")]
         via,
-        call: TaskCall { columns, ..formed(call, options) },
+        call,
         grants: spec.grants.grants(),
         sharing,
         format: format(options),
+        keep: kept(options, item_form),
         items,
         identity: identity(spec, &output),
         output,
@@ -296,6 +303,7 @@ pub fn format(options: &Options) -> LineFormat {
     match (*options.output_format, *options.delimiter) {
         (OutputFormat::Values, _) => LineFormat::Values,
         (OutputFormat::Records, _) => LineFormat::Records,
+        (OutputFormat::Csv, _) => LineFormat::Csv,
         (OutputFormat::Raw, Delimiter::Newline) => LineFormat::Raw { delimiter: Some(b'\n') },
         (OutputFormat::Raw, Delimiter::Nul) => LineFormat::Raw { delimiter: Some(0) },
         (OutputFormat::Raw, Delimiter::None) => LineFormat::Raw { delimiter: None },
@@ -306,19 +314,28 @@ pub fn format(options: &Options) -> LineFormat {
 pub fn formed(call: TaskCall, options: &Options) -> TaskCall {
     TaskCall {
         item_form: match *options.input_format {
-            InputFormat::Jsonl => ItemEncoding::Json,
+            InputFormat::Jsonl | InputFormat::Json => ItemEncoding::Json,
             InputFormat::Lines | InputFormat::Nul | InputFormat::Files => ItemEncoding::Bytes,
             InputFormat::Csv => ItemEncoding::Csv,
         },
-        takes_failed: *options.input_format == InputFormat::Jsonl,
+        takes_failed: matches!(*options.input_format, InputFormat::Jsonl | InputFormat::Json),
         in_parts: options.results.is_some(),
         result_form: match *options.output_format {
             _ if options.results.is_some() => ResultForm::Raw,
             OutputFormat::Raw => ResultForm::Raw,
-            OutputFormat::Values | OutputFormat::Records => ResultForm::Json,
+            OutputFormat::Values | OutputFormat::Records | OutputFormat::Csv => ResultForm::Json,
         },
         ..call
     }
+}
+
+/// Returns the columns of the input that are printed with each outcome.
+pub fn kept(options: &Options, form: ItemEncoding) -> Option<Arc<KeptColumns>> {
+    if options.keep.is_empty() {
+        return None;
+    }
+    let kept = KeptColumns::new((*options.keep).clone(), form);
+    Some(Arc::new(if *options.no_header { kept.by_place() } else { kept }))
 }
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
@@ -402,14 +419,19 @@ pub fn inputs(spec: &RunSpec) -> Result<InputFiles, InputError> {
 /// Returns the reader that cuts the input into items.
 pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<dyn ItemSource> {
     let (options, longest) = (&spec.items, longest(spec));
-    let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(*options.input_format));
+    let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(options));
     let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
     let items: Box<dyn ItemSource> = match *options.input_format {
-        InputFormat::Jsonl => Box::new(LineItems::new(inputs, b'\n', true, longest)),
-        InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', false, longest)),
-        InputFormat::Nul => Box::new(LineItems::new(inputs, 0, false, longest)),
+        InputFormat::Jsonl => {
+            // A format that was said counts for more than a name.
+            let named = options.input_format.source == SettingSource::Default;
+            Box::new(LineItems::new(inputs, b'\n', LineKind::Json { named }, longest))
+        }
+        InputFormat::Json => Box::new(LineItems::new(inputs, b'\n', LineKind::JsonText, longest)),
+        InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', LineKind::All, longest)),
+        InputFormat::Nul => Box::new(LineItems::new(inputs, 0, LineKind::All, longest)),
         InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
-        InputFormat::Files => Box::new(FileItems::new(inputs, longest)),
+        InputFormat::Files => Box::new(FileItems::new(inputs, path_end(options), longest)),
     };
     match *options.first {
         Some(most) => Box::new(FirstItems::new(items, most)),
@@ -417,16 +439,25 @@ pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<
     }
 }
 
-/// Returns the text encoding of inputs in this format.
-pub fn encoding_of(format: InputFormat) -> TextEncoding {
-    match format {
-        InputFormat::Jsonl | InputFormat::Csv => TextEncoding::Utf8,
+/// Returns the byte with which each path of a list of files ends.
+pub fn path_end(options: &Options) -> u8 {
+    if *options.null { 0 } else { b'\n' }
+}
+
+/// Returns the text encoding that inputs have.
+pub fn encoding_of(options: &Options) -> TextEncoding {
+    match *options.input_format {
+        InputFormat::Jsonl | InputFormat::Json | InputFormat::Csv => TextEncoding::Utf8,
+        InputFormat::Files if *options.null => TextEncoding::Bytes,
         InputFormat::Lines | InputFormat::Files => TextEncoding::Lines,
         InputFormat::Nul => TextEncoding::Bytes,
     }
 }
 
-/// Returns the columns of all files, so that a function that they cannot fit is refused before it gets any row.
-pub fn columns(items: &mut dyn ItemSource) -> Result<Vec<(String, CsvColumns)>, Error> {
-    items.columns().map_err(|e| Error::Input(e.into()))
+/// Returns the columns of all files, so that a function that they cannot fit is refused before it gets any row. Columns that
+/// are kept have to be among them.
+pub fn columns(items: &mut dyn ItemSource, options: &Options) -> Result<Vec<(String, CsvColumns)>, Stop> {
+    let columns = items.columns().map_err(|e| Error::Input(e.into()))?;
+    of_columns(options, &columns)?;
+    Ok(columns)
 }

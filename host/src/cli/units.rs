@@ -29,6 +29,8 @@ pub enum ParseUnitError {
     Duration,
     #[error("a duration has to be longer than nothing")]
     NoDuration,
+    #[error("names of columns stand between commas, such as id,name")]
+    Column,
     #[error("it has to be NAME=JSON or NAME=TEXT, such as factor=3 or greeting=hello")]
     Binding,
     #[error("it has to be NAME=VALUE, such as LANG=C; nothing of your own environment is passed on")]
@@ -265,6 +267,14 @@ pub fn csv_delimiter(text: &str) -> Result<u8, ParseUnitError> {
         [b'"' | b'\n' | b'\r' | 0] => Err(ParseUnitError::NoDelimiter),
         [one] if one.is_ascii() => Ok(*one),
         _ => Err(ParseUnitError::Delimiter),
+    }
+}
+
+/// Parses the name of a column.
+pub fn column(text: &str) -> Result<String, ParseUnitError> {
+    match text.trim() {
+        "" => Err(ParseUnitError::Column),
+        name => Ok(name.to_owned()),
     }
 }
 

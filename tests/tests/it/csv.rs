@@ -71,13 +71,26 @@ fn the_header_of_every_file_is_looked_at_before_the_first_row_of_any() {
 }
 
 #[test]
-fn another_delimiter_is_named_and_works_once_it_is_given() {
+fn another_delimiter_is_seen_where_it_is_sure_and_else_named() {
     for (delimiter, name) in [(";", "';'"), ("\t", "'\\t'"), ("|", "'|'")] {
+        let given = ["--csv-delimiter", name.trim_matches('\'')];
         let input = ORDERS.replace(',', delimiter);
-        refused(csv(&weigh(), &[], &input), &[&format!("--csv-delimiter {name}")]);
-        let output = csv(&weigh(), &["--csv-delimiter", name.trim_matches('\'')], &input).exits(0);
-        assert_eq!(output.text(), "22.5\n4.5\n");
+        let args = [&[][..], &given, &["--no-header"]];
+        for (args, input) in args.into_iter().zip([&*input, &input, input.split_once('\n').expect("a header").1]) {
+            assert_eq!(csv(&weigh(), args, input).exits(0).text(), "22.5\n4.5\n", "{args:?}");
+        }
+        // A comma that stands in a name may be the delimiter just as well.
+        let unsure = input.replacen("customer", "customer, if any", 1).replacen("order-id", "note,order-id", 1);
+        refused(csv(&weigh(), &[], &unsure), &[&format!("--csv-delimiter {name}")]);
+        let unsure = input.replacen("customer", "customer,customer", 1);
+        refused(csv(&weigh(), &[], &unsure), &[&format!("--csv-delimiter {name}")]);
     }
+    // Each file shows its own, and a comma that was given counts for more.
+    let (_comma, one) = file(ORDERS);
+    let (_semicolon, two) = file(ORDERS.replace(',', ";"));
+    let run = || map(&weigh()).arg(&one).arg(&two);
+    assert_eq!(run().run().exits(0).text(), "22.5\n4.5\n22.5\n4.5\n");
+    refused(run().args(["--csv-delimiter", ","]).run(), &["--csv-delimiter ';'"]);
 }
 
 #[test]

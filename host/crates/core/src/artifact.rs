@@ -90,6 +90,45 @@ pub struct TaskDescription {
     pub left_out: usize,
 }
 
+impl TaskDescription {
+    /// Returns the names of the fields of the records that a call yields, which are so many levels within what the function
+    /// returns. Returns none if they are no records, or it is not known which function is meant.
+    pub fn fields(&self, function: Option<&str>, level: usize) -> Vec<String> {
+        let found = match function {
+            Some(wanted) => self.exports.iter().find(|export| export.name == wanted).or_else(|| {
+                self.only(|export| {
+                    let (interface, name) = match export.name.rsplit_once('/') {
+                        Some((interface, name)) => (Some(interface), name),
+                        None => (None, &*export.name),
+                    };
+                    is_named(interface, name, wanted)
+                })
+            }),
+            None => self.only(|export| export.users && export.unsupported.is_none()),
+        };
+        found.and_then(|export| export.fields.get(level)).cloned().unwrap_or_default()
+    }
+
+    fn only(&self, is_meant: impl Fn(&ExportLine) -> bool) -> Option<&ExportLine> {
+        let mut found = self.exports.iter().filter(|export| is_meant(export));
+        found.next().filter(|_| found.next().is_none())
+    }
+}
+
+/// Returns true if `wanted` names this function: `name`, or `interface/name` with or without package and version, or WIT's
+/// `#` form.
+pub fn is_named(interface: Option<&str>, name: &str, wanted: &str) -> bool {
+    if wanted == name {
+        return true;
+    }
+    let (Some(interface), Some((wanted_interface, wanted_name))) = (interface, wanted.rsplit_once(['/', '#'])) else {
+        return false;
+    };
+    let unversioned = interface.split('@').next().unwrap_or(interface);
+    let bare = unversioned.rsplit('/').next().unwrap_or(unversioned);
+    wanted_name == name && [interface, unversioned, bare].contains(&wanted_interface)
+}
+
 /// An exported function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExportLine {
@@ -97,6 +136,9 @@ pub struct ExportLine {
     pub signature: String,
     /// True if a user would call it; false for functions that a toolchain added.
     pub users: bool,
+    /// Names of the fields of the record that it returns; those of the records in a list or an option that it returns; and
+    /// those of records that are one level further down. None where there is no such record.
+    pub fields: [Vec<String>; 3],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsupported: Option<String>,
     /// An item that it would take, as JSON.

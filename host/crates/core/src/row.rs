@@ -9,6 +9,37 @@ pub fn reader(delimiter: u8) -> Reader {
     ReaderBuilder::new().delimiter(delimiter).build()
 }
 
+/// Delimiters that a file may have in place of the comma.
+const OTHER_DELIMITERS: [u8; 3] = [b';', b'\t', b'|'];
+
+/// Returns what separates the cells of a text, by its first row: the comma, unless there is none and one other character
+/// separates cells. Returns `None` if the row is not complete, and there is more of it than the text.
+pub fn delimiter_of(text: &[u8], is_whole: bool) -> Option<u8> {
+    let cells = |delimiter| {
+        let start = text.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
+        let (mut count, mut quoted, mut begins) = (1, false, true);
+        for &byte in &text[start..] {
+            match byte {
+                b'"' if quoted || begins => quoted = !quoted,
+                b'\n' | b'\r' if !quoted => return Some(count),
+                _ if byte == delimiter && !quoted => count += 1,
+                _ => {}
+            }
+            // A doubled quote within a cell closes and opens it again.
+            begins = byte == delimiter || byte == b'"';
+        }
+        is_whole.then_some(count)
+    };
+    if cells(b',')? > 1 {
+        return Some(b',');
+    }
+    let mut others = OTHER_DELIMITERS.into_iter().filter(|other| cells(*other).is_some_and(|count| count > 1));
+    match (others.next(), others.next()) {
+        (Some(other), None) => Some(other),
+        _ => Some(b','),
+    }
+}
+
 /// Appends a row as a JSON object of strings. Each key is the name of a column as JSON, with a colon. The error is the
 /// index of the cell that is not UTF-8.
 pub fn object(keys: &[String], cells: &[&[u8]], to: &mut Vec<u8>) -> Result<(), usize> {
@@ -174,6 +205,28 @@ mod tests {
             prop_assert_eq!(quotes(text.as_bytes(), delimiter), Quotes::Fine);
             let row = of_text(text.as_bytes(), delimiter, None).expect("it is a row");
             prop_assert_eq!(serde_json::from_slice::<Vec<String>>(&row).expect("JSON"), cells);
+        }
+    }
+
+    #[test]
+    fn a_delimiter_is_known_by_the_first_row_where_there_is_one_alone() {
+        for (text, is_whole, wanted) in [
+            (&b"a,b\n1;2"[..], false, Some(b',')),
+            (b"a;b\n1,5;2", false, Some(b';')),
+            (b"\r\na\tb\r\n", false, Some(b'\t')),
+            (b"a|b\n", false, Some(b'|')),
+            (b"\"a,b\";c\n", false, Some(b';')),
+            (b"\"say \"\"a,\"\"\";c\n", false, Some(b';')),
+            (b"\"a;b\"\n", false, Some(b',')),
+            (b"a;b|c\n", false, Some(b',')),
+            (b"weight, kg;price\n", false, Some(b',')),
+            (b"a\n", false, Some(b',')),
+            (b"a;b", false, None),
+            (b"a;b", true, Some(b';')),
+            (b"", false, None),
+            (b"", true, Some(b',')),
+        ] {
+            assert_eq!(delimiter_of(text, is_whole), wanted, "{:?}", String::from_utf8_lossy(text));
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Setting {
     InputOfJson,
     /// Input whose lines are taken as they are.
     InputOfLines,
+    /// Columns of the input in the output.
+    Keep,
     MaxOutput,
     Memory,
     Net,
@@ -45,7 +47,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 24] = [
+    pub const ALL: [Setting; 25] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -61,6 +63,7 @@ impl Setting {
         Setting::InputOfFiles,
         Setting::InputOfJson,
         Setting::InputOfLines,
+        Setting::Keep,
         Setting::MaxOutput,
         Setting::Memory,
         Setting::Net,
@@ -90,6 +93,7 @@ impl Setting {
             Setting::InputOfFiles => "an input of files",
             Setting::InputOfJson => "an argument that is not `Bytes`",
             Setting::InputOfLines => "an argument that is `Bytes`",
+            Setting::Keep => "`keep`",
             Setting::MaxOutput => "`max_output`",
             Setting::Memory => "`memory`",
             Setting::Net => "`grant_net`",

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::column_error::ColumnTwice;
 use crate::grants::GrantError;
 use crate::input::InputError;
 use crate::journal::JournalError;
@@ -83,6 +84,9 @@ pub enum Error {
     /// The results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] Arc<io::Error>),
+    /// Columns of the output have the same name. Nothing ran.
+    #[error(transparent)]
+    Columns(#[from] ColumnTwice),
     /// The shared objects cannot be as they were asked for, or the process that keeps them has ended.
     #[error("{}", MessageLines(.0))]
     Shared(String),

@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod aside;
 pub mod cgroup;
 pub mod clock;
+pub mod column_error;
 pub mod compile;
 pub mod descriptors;
 pub mod error;

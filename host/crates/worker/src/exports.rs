@@ -7,6 +7,7 @@ use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 use crate::added;
 use crate::value::TypePlan;
 use crate::value::names::nearest;
+use wasmpool_core::artifact;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{QuotedName, few, shown};
 
@@ -100,18 +101,34 @@ impl TaskExport {
     /// Returns true if `wanted` names it: `name`, or `interface/name` with or without package and version, or WIT's `#`
     /// form.
     fn is_named(&self, wanted: &str) -> bool {
-        if wanted == self.name || wanted == self.path() {
-            return true;
-        }
-        let Some(interface) = &self.interface else {
-            return false;
+        artifact::is_named(self.interface.as_deref(), &self.name, wanted)
+    }
+
+    /// Returns the names of the fields of the record that it returns, if it returns one; and those of records in what it
+    /// returns, one level further down each.
+    pub fn fields(&self) -> [Vec<String>; 3] {
+        let mut shape = match &self.result {
+            Some(TypePlan::Result { ok, .. }) => ok.as_deref(),
+            result => result.as_ref(),
         };
-        let Some((wanted_interface, name)) = wanted.rsplit_once(['/', '#']) else {
-            return false;
+        let mut level = || {
+            let (fields, next) = shape.map_or((Vec::new(), None), |shape| (fields(shape), shape.element()));
+            shape = next;
+            fields
         };
-        let unversioned = interface.split('@').next().unwrap_or(interface);
-        let bare = unversioned.rsplit('/').next().unwrap_or(unversioned);
-        name == self.name && [interface.as_str(), unversioned, bare].contains(&wanted_interface)
+        [level(), level(), level()]
+    }
+}
+
+/// Returns the names of the fields of a record, or of a record that there may be.
+fn fields(shape: &TypePlan) -> Vec<String> {
+    match shape {
+        TypePlan::Record(fields) => fields.iter().map(|(name, _)| name.to_owned()).collect(),
+        TypePlan::Option(inner) => match &**inner {
+            TypePlan::Record(_) => fields(inner),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

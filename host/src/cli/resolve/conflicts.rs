@@ -6,21 +6,25 @@ use std::io::Read;
 use std::path::Path;
 
 use super::UsageError;
-use crate::cli::args::InputFormat;
 #[cfg(feature = "hosts")]
 use crate::cli::args::ViaStorage;
+use crate::cli::args::{InputFormat, OutputFormat};
 use crate::cli::share::ServedObject;
 #[cfg(feature = "hosts")]
 use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
 use crate::cli::units::NamedTask;
-use wasmpool_core::policy::Isolate;
+use wasmpool_core::policy::{CsvColumns, Isolate};
 use wasmpool_core::share::MOST_OBJECTS;
-use wasmpool_core::text::ShellWord;
+use wasmpool_core::text::{QuotedName, ShellWord};
 #[cfg(feature = "hosts")]
 use wasmpool_run::grants::DirectoryGrant;
+use wasmpool_run::output::VALUE;
 use wasmpool_scheduler::ChunkSize;
+
+/// Maximum number of columns that a message lists.
+const LISTED: usize = 30;
 
 /// Returns an error for options that a run of many items cannot have together.
 pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
@@ -260,13 +264,79 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
         }
     }
     if *items.input_format != InputFormat::Csv {
-        let delimiter = (*items.csv_delimiter != b',').then(|| items.csv_delimiter.option_name("--csv-delimiter"));
+        let other = items.csv_delimiter.is_some_and(|delimiter| delimiter != b',');
+        let delimiter = other.then(|| items.csv_delimiter.option_name("--csv-delimiter"));
         if let Some(option) = delimiter.or_else(|| items.no_header.then(|| items.no_header.option_name("--no-header")))
         {
             return Err(UsageError::OnlyOfCsv { option: option.to_string() });
         }
     }
+    if *items.null && *items.input_format != InputFormat::Files {
+        return Err(UsageError::OnlyOfFiles { option: items.null.option_name("--null").to_string() });
+    }
+    of_kept_columns(items)
+}
+
+/// Returns an error for columns that are kept and cannot be.
+fn of_kept_columns(items: &ManyItems) -> Result<(), UsageError> {
+    let names = &items.keep;
+    let keep = names.option_name("--keep").to_string();
+    if names.is_empty() {
+        return Ok(());
+    }
+    if !matches!(*items.input_format, InputFormat::Csv | InputFormat::Jsonl | InputFormat::Json) {
+        return Err(UsageError::KeepOfNoColumns { keep });
+    }
+    if *items.output_format == OutputFormat::Raw {
+        return Err(UsageError::KeepInRaw { keep });
+    }
+    if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        return Err(UsageError::KeepTwice { keep, name: name.clone() });
+    }
+    if let Some(name) = names.iter().find(|name| *name == VALUE && *items.output_format == OutputFormat::Values) {
+        return Err(UsageError::KeepLikeResult { keep, name: name.clone() });
+    }
+    match names.iter().find(|name| *items.no_header && !name.parse::<usize>().is_ok_and(|number| number > 0)) {
+        Some(name) => {
+            let no_header = items.no_header.option_name("--no-header").to_string();
+            Err(UsageError::KeepByName { keep, name: name.clone(), no_header })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns an error for columns that are kept, and that a file of CSV with these columns does not have.
+pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result<(), UsageError> {
+    for (file, columns) in columns {
+        let keep = || items.keep.option_name("--keep").to_string();
+        let times = |name: &String| match columns {
+            CsvColumns::Named(names) => names.iter().filter(|there| *there == name).count(),
+            CsvColumns::Counted(count) => usize::from(name.parse::<usize>().is_ok_and(|number| number <= *count)),
+        };
+        let missing: Vec<&String> = items.keep.iter().filter(|name| times(name) == 0).collect();
+        if !missing.is_empty() {
+            let found = match columns {
+                CsvColumns::Named(names) => listed(names.iter()),
+                CsvColumns::Counted(count) => format!("{count} in each row"),
+            };
+            let columns = format!("{}; it has {found}", listed(missing.into_iter()));
+            return Err(UsageError::KeptMissing { file: file.clone(), keep: keep(), columns });
+        }
+        if let Some(name) = items.keep.iter().find(|name| times(name) > 1) {
+            return Err(UsageError::KeptAmbiguous { file: file.clone(), keep: keep(), name: name.clone() });
+        }
+    }
     Ok(())
+}
+
+/// Lists names, or the first of them.
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let mut names: Vec<String> = names.take(LISTED + 1).map(|name| QuotedName::of(name).to_string()).collect();
+    if names.len() > LISTED {
+        names.truncate(LISTED);
+        names.push("…".to_owned());
+    }
+    names.join(", ")
 }
 
 /// Returns an error for options that a run over many machines does not support.

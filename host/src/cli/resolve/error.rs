@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::manifest::ManifestError;
 use wasmpool_core::share::MOST_OBJECTS;
-use wasmpool_core::text::{ForeignText, ShellWord};
+use wasmpool_core::text::{ForeignText, QuotedName, ShellWord};
 
 /// A reason why options cannot be followed, so that there is no run. Options are named in the words of their sources.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,38 @@ pub enum UsageError {
     RelativeOnHosts { directory: String, via: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
+    #[error("{option} says how lists of files are cut: it wants --input-format files")]
+    OnlyOfFiles { option: String },
+    #[error(
+        "{} is CSV by its name, and {} is not: say the format of both with --input-format, or run them one by one",
+        ForeignText::of(.csv), ForeignText::of(.other)
+    )]
+    FormatsOfNames { csv: PathBuf, other: PathBuf },
+    #[error("{keep} names columns of the input, which has none: it wants --input-format csv, jsonl or json")]
+    KeepOfNoColumns { keep: String },
+    #[error(
+        "{keep} prints columns beside each result, and raw output is results alone: it wants --output-format values, records \
+         or csv"
+    )]
+    KeepInRaw { keep: String },
+    #[error("{keep} names the column {} twice: leave one out", QuotedName::of(.name))]
+    KeepTwice { keep: String, name: String },
+    #[error(
+        "{keep} names a column {}, as the result is called: leave it out, or take --output-format records, which has the \
+         columns apart",
+        QuotedName::of(.name)
+    )]
+    KeepLikeResult { keep: String, name: String },
+    #[error(
+        "columns have no names with {no_header}, and {} is no number: {keep} takes the numbers of columns, from 1",
+        QuotedName::of(.name)
+    )]
+    KeepByName { keep: String, name: String, no_header: String },
+    /// `columns` lists those that are missing and those there are.
+    #[error("{}: the CSV lacks columns of {keep}: {columns}", ForeignText::of(.file))]
+    KeptMissing { file: String, keep: String, columns: String },
+    #[error("{}: the CSV has the column {} of {keep} twice; give one of them another name", ForeignText::of(.file), QuotedName::of(.name))]
+    KeptAmbiguous { file: String, keep: String, name: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]
     NoStream { said: String, why: &'static str },
     #[error(

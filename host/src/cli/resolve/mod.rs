@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod error;
+mod format;
 mod limits;
 mod notes;
 mod process;
@@ -17,7 +18,7 @@ use super::manifest::{GrantWords, Manifest, NarrowedGrants, Policy};
 use super::share::SharedOption;
 use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
-pub use conflicts::is_wasm;
+pub use conflicts::{is_wasm, of_columns};
 pub use error::UsageError;
 pub use notes::link_to_task;
 pub use process::{ProcessSpec, process};
@@ -120,7 +121,7 @@ fn resolve_map(map: &args::MapArgs, from: ArgOrigins<'_>, files: ConfigFiles) ->
     });
     let items = ManyItems {
         set_aside,
-        ..many_items(&map.items, tasks, input, output_format, sourced!(from, map.delimiter), from)
+        ..many_items(&map.items, tasks, input, output_format, sourced!(from, map.delimiter), from)?
     };
     let spec = resolve(&map.common, from, &files, work, items)?;
     conflicts::of_many_items(&spec)?;
@@ -157,7 +158,7 @@ fn resolve_exec(exec: &args::ExecArgs, from: ArgOrigins<'_>, files: ConfigFiles)
         sourced!(from, exec.output_format),
         delimiter,
         from,
-    );
+    )?;
     let spec = resolve(&exec.common, from, &files, work, items)?;
     conflicts::of_many_items(&spec)?;
     streams::of_many_items(&spec.items)?;
@@ -274,15 +275,17 @@ fn many_items(
     output_format: Sourced<args::OutputFormat>,
     delimiter: Sourced<args::Delimiter>,
     from: ArgOrigins<'_>,
-) -> ManyItems {
+) -> Result<ManyItems, UsageError> {
     #[cfg(feature = "hosts")]
     let broker = &items.broker;
-    ManyItems {
+    Ok(ManyItems {
+        input_format: format::of_input(sourced!(from, items.input_format), &input)?,
         tasks,
         input,
-        input_format: sourced!(from, items.input_format),
         csv_delimiter: sourced!(from, items.csv_delimiter),
         no_header: sourced!(from, items.no_header),
+        null: sourced!(from, items.null),
+        keep: sourced!(from, items.keep),
         output_format,
         delimiter,
         unordered: sourced!(from, items.unordered),
@@ -317,7 +320,7 @@ fn many_items(
         report: each(from.of("report", &items.report)),
         trace: sourced!(from, items.trace),
         progress: sourced!(from, items.progress),
-    }
+    })
 }
 
 /// Returns the values of all uses of an option.

@@ -73,6 +73,7 @@ fn value(option: &str) -> Option<&'static str> {
         "input-format" => "csv",
         "isolate" => "worker",
         "log-format" => "json",
+        "keep" => "id",
         "output-format" => "records",
         "progress" => "never",
         "replace" | "replace-index" => "@",
@@ -87,7 +88,7 @@ fn value(option: &str) -> Option<&'static str> {
         "timeout" => "1s",
         "via" => "nats://127.0.0.1",
         "via-storage" => "file",
-        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "quiet" | "resume" | "unordered"
+        "batch" | "deterministic" | "dry-run" | "flatten" | "no-header" | "null" | "quiet" | "resume" | "unordered"
         | "verbose" => {
             return None;
         }
@@ -116,6 +117,7 @@ fn with(command: &str, option: &str) -> RunSpec {
     let more: &[&str] = match option {
         "check" => &["--via=nats://127.0.0.1", "--deterministic"],
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
+        "null" => &["--input-format=files"],
         "resume" => &["--journal=file"],
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "set-aside" => &["--task=a=b.wasm"],
@@ -149,6 +151,7 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
                 "csv-delimiter" | "no-header" => {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }
+                "null" => resolved(&[&words[..], &["--input-format=files"]].concat(), ConfigFiles::default()),
                 _ => resolved(&words, ConfigFiles::default()),
             };
             let (ours, theirs) = (identity(&spec), identity(&without.expect("right")));

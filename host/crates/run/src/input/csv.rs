@@ -31,7 +31,8 @@ const SWALLOWED: usize = 1000;
 /// The options of reading CSV.
 #[derive(Clone, Copy, Debug)]
 pub struct CsvSettings {
-    pub delimiter: u8,
+    /// What separates the cells; if it was not said, each file shows it.
+    pub delimiter: Option<u8>,
     /// True if the first row names the columns.
     pub header: bool,
 }
@@ -50,7 +51,12 @@ enum CsvHeader {
 pub struct CsvItems {
     inputs: InputFiles,
     cut: CsvSettings,
+    /// What separates the cells of the current file.
+    delimiter: u8,
     reader: Reader,
+    /// True at the beginning of a file, and once its end has been read ahead.
+    at_start: bool,
+    at_end: bool,
     /// The columns of the current file.
     header: CsvHeader,
     /// Bytes of the names of the columns, as JSON.
@@ -77,10 +83,14 @@ pub struct CsvItems {
 
 impl CsvItems {
     pub fn new(inputs: InputFiles, longest: usize, cut: CsvSettings) -> CsvItems {
+        let delimiter = cut.delimiter.unwrap_or(b',');
         CsvItems {
             inputs,
             cut,
-            reader: row::reader(cut.delimiter),
+            delimiter,
+            reader: row::reader(delimiter),
+            at_start: true,
+            at_end: false,
             header: CsvHeader::Unread,
             width: 0,
             block: vec![0; BLOCK],
@@ -123,7 +133,8 @@ impl CsvItems {
     /// more.
     fn read(&mut self, batch: &mut Batch) -> io::Result<bool> {
         if self.fed == self.filled {
-            match self.inputs.read(&mut self.block)? {
+            let read = if std::mem::take(&mut self.at_end) { Some(0) } else { self.inputs.read(&mut self.block)? };
+            match read {
                 None => return Ok(false),
                 Some(0) => {
                     self.end_file(batch)?;
@@ -131,12 +142,39 @@ impl CsvItems {
                 }
                 Some(count) => (self.fed, self.filled) = (0, count),
             }
+            if std::mem::take(&mut self.at_start) {
+                self.find_delimiter()?;
+            }
         }
         let block = std::mem::take(&mut self.block);
         let fed = self.feed(&block[self.fed..self.filled], batch);
         self.block = block;
         self.fed += fed?;
         Ok(true)
+    }
+
+    /// Finds out what separates the cells of a file that begins with the block, unless it was said.
+    fn find_delimiter(&mut self) -> io::Result<()> {
+        if self.cut.delimiter.is_some() {
+            return Ok(());
+        }
+        self.delimiter = if self.inputs.is_named_as(&["tsv", "tab"]) { b'\t' } else { b',' };
+        while self.delimiter == b',' {
+            match row::delimiter_of(&self.block[..self.filled], self.at_end) {
+                Some(delimiter) => {
+                    self.delimiter = delimiter;
+                    break;
+                }
+                None if self.at_end || self.filled == self.block.len() => break,
+                None => {
+                    let more = self.inputs.read(&mut self.block[self.filled..])?.unwrap_or(0);
+                    self.at_end = more == 0;
+                    self.filled += more;
+                }
+            }
+        }
+        self.reader = row::reader(self.delimiter);
+        Ok(())
     }
 
     /// Feeds bytes to the parser until the batch is full, and returns how many were consumed.
@@ -187,6 +225,7 @@ impl CsvItems {
         }
         // Every file has a header of its own.
         self.reader.reset();
+        self.at_start = true;
         self.header = CsvHeader::Unread;
         self.row = 0;
         self.next_row();
@@ -291,7 +330,7 @@ impl CsvItems {
             CsvHeader::Names { names, .. } => Some(&**names),
             CsvHeader::Unread | CsvHeader::Cells(_) => None,
         };
-        RawText::Row { text, columns, delimiter: self.cut.delimiter }
+        RawText::Row { text, columns, delimiter: self.delimiter }
     }
 
     /// Checks a row that spans several lines. If a stray quote has joined rows that were separate, each of its lines
@@ -301,7 +340,7 @@ impl CsvItems {
     fn end_broken_row(&mut self, end: &[u8], batch: &mut Batch) -> io::Result<bool> {
         let (text, line) = self.text(end);
         let line_of = |place: usize| line + count_lines(&text[..place]);
-        let Quotes::Broken { open, close } = row::quotes(&text, self.cut.delimiter) else {
+        let Quotes::Broken { open, close } = row::quotes(&text, self.delimiter) else {
             // The text is needed again if the row has too few or too many cells.
             self.text = text;
             self.line = line;
@@ -336,7 +375,7 @@ impl CsvItems {
     #[cold]
     fn open_quote(&mut self) -> io::Error {
         let (text, line) = self.text(b"");
-        let place = match row::quotes(&text, self.cut.delimiter) {
+        let place = match row::quotes(&text, self.delimiter) {
             Quotes::Open(at) => at,
             _ => 0,
         };

@@ -1,4 +1,5 @@
-//! Items that are files: each line of the input is a path, and the item is that file's content.
+//! Items that are files: each line of the input is a path (or what ends with a NUL, as `find -print0` prints paths), and the
+//! item is that file's content.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{Batch, InputFiles, InputLinks, ItemSource, LineItems, WrittenTo};
+use super::{Batch, InputFiles, InputLinks, ItemSource, LineItems, LineKind, WrittenTo};
 use crate::place::SameFile;
 use wasmpool_core::failed::{self, NamedInput, RawText};
 use wasmpool_core::item::ItemTag;
@@ -39,9 +40,10 @@ pub struct FileItems {
 }
 
 impl FileItems {
-    pub fn new(inputs: InputFiles, longest: usize) -> FileItems {
+    /// Makes a reader of paths that each end with `delimiter`.
+    pub fn new(inputs: InputFiles, delimiter: u8, longest: usize) -> FileItems {
         let (written, links) = (inputs.written(), inputs.links());
-        FileItems { paths: paths(inputs), waiting: VecDeque::new(), longest, written, links, more: true }
+        FileItems { paths: paths(inputs, delimiter), waiting: VecDeque::new(), longest, written, links, more: true }
     }
 
     /// Reads more paths.
@@ -101,15 +103,15 @@ impl FileItems {
     }
 }
 
-/// Returns a reader of the lines of lists.
-fn paths(lists: InputFiles) -> LineItems {
-    LineItems::new(lists, b'\n', true, 1 << 20)
+/// Returns a reader of the paths in lists.
+fn paths(lists: InputFiles, delimiter: u8) -> LineItems {
+    LineItems::new(lists, delimiter, LineKind::NotBlank, 1 << 20)
 }
 
 /// Reads lists to their end, or to the first path that leads to one of these files, which is returned. Keeps only one
 /// block of a list in memory, and opens no other file.
-pub fn find_listed(lists: InputFiles, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
-    let mut paths = paths(lists);
+pub fn find_listed(lists: InputFiles, delimiter: u8, files: &[SameFile]) -> io::Result<Option<(SameFile, PathBuf)>> {
+    let mut paths = paths(lists, delimiter);
     let mut more = true;
     while more {
         let mut batch = Batch::default();

@@ -1,4 +1,5 @@
-//! The byte order mark that editors and spreadsheets put in front of a text.
+//! What the first bytes of an input say: the byte order mark that editors and spreadsheets put in front of a text, and formats
+//! that are no text.
 
 /// The encoding that the text of an input must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,42 @@ impl TextEncoding {
             (_, [0xff, 0xfe, 0, 0, ..]) => Err("UTF-32"),
             (_, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, _, ..]) => Err("UTF-16"),
             (TextEncoding::Utf8, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => Err("UTF-16"),
+            // Neither JSON nor CSV has zero bytes.
+            (TextEncoding::Utf8, [(1..), 0, (1..), 0, ..]) => Err("UTF-16LE"),
+            (TextEncoding::Utf8, [0, (1..), 0, (1..), ..]) => Err("UTF-16BE"),
             _ => Ok(0),
         }
+    }
+}
+
+/// A format that is not read: what the input is, and what makes it readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherFormat {
+    pub what: &'static str,
+    pub advice: &'static str,
+}
+
+/// Formats that are not read, by their first bytes, none of which begin a text.
+const OTHER_FORMATS: [(&[u8], OtherFormat); 6] = [
+    (b"\xfd7zXZ\0", OtherFormat { what: "compressed with xz", advice: "xz -dc makes it readable" }),
+    (b"BZh91AY&SY", OtherFormat { what: "compressed with bzip2", advice: "bzip2 -dc makes it readable" }),
+    (b"\x04\x22\x4d\x18", OtherFormat { what: "compressed with lz4", advice: "lz4 -dc makes it readable" }),
+    (
+        b"PK\x03\x04",
+        OtherFormat {
+            what: "a zip archive, as spreadsheets (.xlsx, .ods) are, too",
+            advice: "unzip it, or save the sheet as CSV",
+        },
+    ),
+    (b"PAR1", OtherFormat { what: "in the format Parquet", advice: "convert it to CSV or JSON lines" }),
+    (b"SQLite format 3\0", OtherFormat { what: "a database of SQLite", advice: "sqlite3 -csv prints what is in it" }),
+];
+
+impl TextEncoding {
+    /// Returns the format of an input that should be a text, but is none.
+    pub fn other_format(self, begin: &[u8]) -> Option<OtherFormat> {
+        let found = OTHER_FORMATS.iter().find(|(mark, _)| begin.starts_with(mark));
+        found.filter(|_| self == TextEncoding::Utf8).map(|(_, format)| *format)
     }
 }
 
@@ -58,6 +93,9 @@ mod tests {
             (Lines, b"\xff\xfea\0", Err("UTF-16")),
             (Lines, b"\xff\xfe\0\0", Err("UTF-32")),
             (Lines, b"\xff\xfe\nplain", Ok(0)),
+            (Utf8, b"1\0\n\0", Err("UTF-16LE")),
+            (Utf8, b"\x001\0\n", Err("UTF-16BE")),
+            (Lines, b"1\0\n\0", Ok(0)),
             (Utf8, b"1\n", Ok(0)),
             (Utf8, b"", Ok(0)),
         ] {

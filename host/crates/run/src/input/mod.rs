@@ -1,9 +1,11 @@
 //! Cuts input into items: lazily, a block at a time, and never more than was asked for.
 
+mod compressed;
 mod csv;
 mod error;
 mod files;
 mod first;
+mod json;
 mod lines;
 mod mark;
 mod opening;
@@ -16,10 +18,10 @@ pub use csv::{CsvItems, CsvSettings};
 pub use error::{InputError, ReadOnce};
 pub use files::{FileItems, find_listed};
 pub use first::FirstItems;
-pub use lines::LineItems;
+pub use lines::{LineItems, LineKind};
 pub use mark::TextEncoding;
 pub use opening::InputLinks;
-pub use source::InputFiles;
+pub use source::{InputFiles, extension};
 pub use written::WrittenTo;
 
 use wasmpool_core::policy::CsvColumns;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::unistd::{AccessFlags, access};
 use rustix::fs::OFlags;
 
-use super::mark::TextEncoding;
+use super::compressed::{Compression, DecompressedInput};
+use super::mark::{self, TextEncoding};
 use super::{InputError, InputLinks, ReadOnce, WrittenTo};
 use crate::place::SameFile;
 use crate::stdio::{Stdin, check_stream_of};
@@ -43,6 +44,24 @@ enum InputFile {
     Open(File),
     /// A file that shares its position with somebody else, to be read from this position on.
     From(File, u64),
+    Compressed(DecompressedInput),
+}
+
+/// An input as it is on disk, for whoever decompresses it.
+struct CompressedSource {
+    file: InputFile,
+    path: PathBuf,
+    written: WrittenTo,
+    links: InputLinks,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for CompressedSource {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(block, &self.path, &self.written, &self.links)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
 }
 
 impl InputFiles {
@@ -80,7 +99,7 @@ impl InputFiles {
             .map(|(_, source)| match source {
                 InputFile::Named { size, .. } => *size,
                 InputFile::Stdin => size_of_stdin(),
-                InputFile::Open(_) | InputFile::From(..) => None,
+                InputFile::Open(_) | InputFile::From(..) | InputFile::Compressed(_) => None,
             })
             .sum()
     }
@@ -96,6 +115,7 @@ impl InputFiles {
             InputFile::Stdin => Stdin.duplicate().ok().and_then(|file| SameFile::of(&file)),
             InputFile::Named { file, .. } => *file,
             InputFile::Open(file) | InputFile::From(file, _) => SameFile::of(file),
+            InputFile::Compressed(_) => None,
         };
         self.left.iter().filter_map(|(_, source)| of(source)).collect()
     }
@@ -118,7 +138,10 @@ impl InputFiles {
                     Some(InputFile::Named { file: Some(*file), size: *size })
                 }
                 InputFile::Stdin => InputFile::stdin_from_here(),
-                InputFile::Named { file: None, .. } | InputFile::Open(_) | InputFile::From(..) => None,
+                InputFile::Named { file: None, .. }
+                | InputFile::Open(_)
+                | InputFile::From(..)
+                | InputFile::Compressed(_) => None,
             };
             source.map(|source| (path.clone(), source)).ok_or_else(|| ReadOnce(name(path)))
         };
@@ -154,8 +177,14 @@ impl InputFiles {
         name(&self.current)
     }
 
+    /// Returns true if the name of the input that was read last ends with one of these extensions, or with one of them and
+    /// that of a compressed file.
+    pub fn is_named_as(&self, extensions: &[&str]) -> bool {
+        extension(&self.current).is_some_and(|found| extensions.iter().any(|one| found.eq_ignore_ascii_case(one)))
+    }
+
     /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a
-    /// text is skipped.
+    /// text is skipped, and what is compressed is decompressed.
     pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
         let Some((path, _)) = self.left.front() else {
             return Ok(None);
@@ -183,16 +212,21 @@ impl InputFiles {
     /// Reads the beginning of a file without a byte order mark: 0 bytes if nothing else was read, and `None` if the
     /// file is empty.
     fn read_begin(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut count = 0;
-        while self.encoding.is_unsure(&block[..count]) {
-            match self.read_some(&mut block[count..])? {
-                0 if count == 0 => return Ok(None),
-                0 => break,
-                more => count += more,
-            }
+        let mut count = self.read_while(block, 0, Compression::is_unsure)?;
+        if let Some(compression) = Compression::of(&block[..count]) {
+            self.decompress(compression, block[..count].to_vec());
+            count = self.read_some(block)?;
         }
+        if count == 0 {
+            return Ok(None);
+        }
+        let encoding = self.encoding;
+        count = self.read_while(block, count, |begin| encoding.is_unsure(begin))?;
         let begin = &block[..count];
-        let mark = self.encoding.mark(begin).map_err(|encoding| {
+        if let Some(mark::OtherFormat { what, advice }) = encoding.other_format(begin) {
+            return Err(io::Error::other(format!("{} is {what}; {advice}", self.name())));
+        }
+        let mark = encoding.mark(begin).map_err(|encoding| {
             let name = self.name();
             io::Error::other(format!(
                 "{name} is {encoding}, and UTF-8 is wanted; iconv -f {encoding} -t UTF-8 makes it that"
@@ -202,6 +236,32 @@ impl InputFiles {
         Ok(Some(count - mark))
     }
 
+    /// Reads behind the first `count` bytes of a block, while these bytes do not suffice and there are more.
+    fn read_while(
+        &mut self,
+        block: &mut [u8],
+        mut count: usize,
+        is_unsure: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<usize> {
+        while is_unsure(&block[..count]) {
+            match self.read_some(&mut block[count..])? {
+                0 => break,
+                more => count += more,
+            }
+        }
+        Ok(count)
+    }
+
+    /// Has the first input that is left, of which these bytes were read, decompressed from now on.
+    fn decompress(&mut self, compression: Compression, begin: Vec<u8>) {
+        if let Some((path, source)) = self.left.front_mut() {
+            let file = std::mem::replace(source, InputFile::Stdin);
+            let (path, written, links) = (path.clone(), self.written.clone(), self.links.clone());
+            let compressed = CompressedSource { file, path, written, links, read: self.read.clone() };
+            *source = InputFile::Compressed(DecompressedInput::new(compression, begin, Box::new(compressed)));
+        }
+    }
+
     /// Reads from the first input that is left; returns 0 at its end.
     fn read_some(&mut self, block: &mut [u8]) -> io::Result<usize> {
         let Some((path, source)) = self.left.front_mut() else {
@@ -209,7 +269,10 @@ impl InputFiles {
         };
         match source.read(block, path, &self.written, &self.links) {
             Ok(count) => {
-                self.read.fetch_add(count as u64, Ordering::Relaxed);
+                // Of a compressed file, the bytes on disk are counted, as they are in its size.
+                if !matches!(source, InputFile::Compressed(_)) {
+                    self.read.fetch_add(count as u64, Ordering::Relaxed);
+                }
                 Ok(count)
             }
             Err(e) => {
@@ -217,6 +280,18 @@ impl InputFiles {
                 Err(io::Error::new(e.kind(), format!("{name}: {e}")))
             }
         }
+    }
+}
+
+/// Extensions of files that are decompressed.
+const COMPRESSED: [&str; 3] = ["gz", "zst", "zstd"];
+
+/// Returns the extension of a file's name, without that which says that it is compressed.
+pub fn extension(path: &Path) -> Option<&str> {
+    let found = path.extension()?.to_str()?;
+    match COMPRESSED.iter().any(|one| found.eq_ignore_ascii_case(one)) {
+        true => Path::new(path.file_stem()?).extension()?.to_str(),
+        false => Some(found),
     }
 }
 
@@ -247,6 +322,7 @@ impl InputFile {
             let result = match self {
                 InputFile::Open(file) => file.read(block),
                 InputFile::From(file, at) => file.read_at(block, *at).inspect(|count| *at += *count as u64),
+                InputFile::Compressed(input) => input.read(block),
                 _ => Stdin.read(block),
             };
             match result {

@@ -4,16 +4,19 @@ mod escaped;
 mod files;
 mod process;
 mod record;
+mod table;
 mod target;
 mod writer;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub use files::{ResultFiles, ResultFilesError, unfinished_in};
 pub use process::{ProcessRecord, json_value, raw_value};
+pub use table::{KeptColumns, ResultColumns, VALUE};
 pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
 
@@ -39,6 +42,8 @@ pub enum LineFormat {
     Values,
     /// One record per item.
     Records,
+    /// One row of CSV per result, below a row with the names of the columns; failed items are left out.
+    Csv,
     /// Strings and bytes as they are, each followed by the delimiter.
     Raw { delimiter: Option<u8> },
 }
@@ -171,7 +176,7 @@ impl<'a> OutcomePrinter<'a> {
         let mut printed = Vec::new();
         match self.lines.format {
             LineFormat::Raw { .. } => printed.extend_from_slice(path.as_os_str().as_bytes()),
-            LineFormat::Values | LineFormat::Records => encode_string(&shown, &mut printed),
+            LineFormat::Values | LineFormat::Records | LineFormat::Csv => encode_string(&shown, &mut printed),
         }
         Some(Ok(OutcomeValue { encoded: EncodedValue::One(OutcomeBytes::Owned(printed)), ..value }))
     }
@@ -191,8 +196,13 @@ impl<'a> OutcomePrinter<'a> {
 #[derive(Clone, Debug)]
 pub struct OutcomeLines {
     format: LineFormat,
-    /// The members of a record that name its task, if there are several tasks.
+    /// The name of the task, if there are several tasks, and the members of a record that tell it.
+    task: Option<String>,
     label: String,
+    /// Columns of the input that are printed, too.
+    keep: Option<Arc<KeptColumns>>,
+    /// The columns of results that are printed as CSV.
+    columns: ResultColumns,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
     /// Maximum bytes of the records of one outcome with several values, and of the record of a failure.
@@ -210,12 +220,30 @@ const RECORDS_AT_LEAST: u64 = 1 << 20;
 
 impl OutcomeLines {
     pub fn new(format: LineFormat) -> OutcomeLines {
-        OutcomeLines { format, label: String::new(), deterministic: false, most: usize::MAX }
+        OutcomeLines {
+            format,
+            task: None,
+            label: String::new(),
+            keep: None,
+            columns: ResultColumns::default(),
+            deterministic: false,
+            most: usize::MAX,
+        }
     }
 
     /// Makes the settings for one of several tasks.
     pub fn of_task(format: LineFormat, task: &str) -> OutcomeLines {
-        OutcomeLines { label: record::label(task), ..OutcomeLines::new(format) }
+        OutcomeLines { task: Some(task.to_owned()), label: record::label(task), ..OutcomeLines::new(format) }
+    }
+
+    /// Sets the columns of the input that are printed with each outcome.
+    pub fn keeping(self, keep: Option<Arc<KeptColumns>>) -> OutcomeLines {
+        OutcomeLines { keep, ..self }
+    }
+
+    /// Sets the columns of results that are printed as CSV.
+    pub fn in_columns(self, columns: ResultColumns) -> OutcomeLines {
+        OutcomeLines { columns, ..self }
     }
 
     /// Sets the maximum bytes of an outcome.
@@ -241,15 +269,30 @@ impl OutcomeLines {
     /// Appends the printed form of an outcome, and returns its failure if it is one.
     pub fn outcome(
         &self,
-        record: &OutcomeRecord<'_>,
+        record: &mut OutcomeRecord<'_>,
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let result = result.and_then(|value| self.value(record, value, to)).map_err(|failure| self.bounded(failure));
+        let beside = self.beside(record);
+        let result =
+            result.and_then(|value| self.value(record, &beside, value, to)).map_err(|failure| self.bounded(failure));
         if let (LineFormat::Records, Err(failure)) = (self.format, &result) {
-            record::failed(record, &self.label, failure, to);
+            record::failed(record, &beside.label, failure, to);
         }
         result
+    }
+
+    /// Returns what is printed of the item of an outcome.
+    fn beside(&self, record: &mut OutcomeRecord<'_>) -> PrintedItem<'_> {
+        let Some(keep) = &self.keep else {
+            return PrintedItem { label: Cow::Borrowed(&self.label), kept: Vec::new() };
+        };
+        let kept = keep.values(record);
+        let label = match self.format {
+            LineFormat::Records => Cow::Owned(format!("{}{}", self.label, keep.member(&kept))),
+            LineFormat::Values | LineFormat::Csv | LineFormat::Raw { .. } => Cow::Borrowed(&*self.label),
+        };
+        PrintedItem { label, kept }
     }
 
     /// Returns the failure, or another in its place if its record would be too long: characters that are not shown as they
@@ -281,15 +324,21 @@ impl OutcomeLines {
     }
 
     /// Appends a success. A value that would break the framing is removed again, and reported as invalid.
-    fn value(&self, record: &OutcomeRecord<'_>, value: OutcomeValue<'_>, to: &mut Vec<u8>) -> Result<(), Failure> {
+    fn value(
+        &self,
+        record: &OutcomeRecord<'_>,
+        item: &PrintedItem<'_>,
+        value: OutcomeValue<'_>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let start = to.len();
         let mut beside = value.beside.as_deref();
         let result = match value.encoded {
-            EncodedValue::One(element) => self.element(record, beside, element, to),
+            EncodedValue::One(element) => self.element(record, item, beside, element, to),
             EncodedValue::Many(many) => elements(many).try_for_each(|element| {
                 let element = element.ok_or_else(|| invalid("the worker sent values that cannot be told apart"))?;
                 // What the guest printed belongs to the call, and is reported once.
-                self.element(record, beside.take(), OutcomeBytes::Borrowed(element), to)?;
+                self.element(record, item, beside.take(), OutcomeBytes::Borrowed(element), to)?;
                 if to.len() - start > self.most { Err(self.too_many_records()) } else { Ok(()) }
             }),
         };
@@ -317,6 +366,7 @@ impl OutcomeLines {
     fn element(
         &self,
         record: &OutcomeRecord<'_>,
+        item: &PrintedItem<'_>,
         beside: Option<&SuccessNotes>,
         element: OutcomeBytes<'_>,
         to: &mut Vec<u8>,
@@ -336,16 +386,38 @@ impl OutcomeLines {
             LineFormat::Raw { delimiter: None } => append(element, to),
             LineFormat::Values => {
                 one_json_value(&element)?;
-                append(element, to);
+                match &self.keep {
+                    None => append(element, to),
+                    Some(keep) => {
+                        to.push(b'{');
+                        keep.append(&item.kept, to);
+                        encode_string(VALUE, to);
+                        to.push(b':');
+                        copy::append(&element, to);
+                        to.push(b'}');
+                    }
+                }
                 to.push(b'\n');
             }
             LineFormat::Records => {
                 one_json_value(&element)?;
-                record::ok(record, &self.label, &element, beside, to);
+                record::ok(record, &item.label, &element, beside, to);
+            }
+            LineFormat::Csv => {
+                one_json_value(&element)?;
+                to.extend_from_slice(&self.columns.row(self.task.as_deref(), &item.kept, &element)?);
             }
         }
         Ok(())
     }
+}
+
+/// What is printed of an item with its outcome.
+struct PrintedItem<'a> {
+    /// The members that follow the index in a record.
+    label: Cow<'a, str>,
+    /// The JSON of each column of the input that is kept.
+    kept: Vec<String>,
 }
 
 impl OutcomeSink for OutcomePrinter<'_> {
@@ -367,7 +439,7 @@ impl OutcomeSink for OutcomePrinter<'_> {
         }
         let outcome = outcomes.then(|| ItemOutcome::of(&record));
         self.lines.reduce(&mut record);
-        let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
+        let Err(failure) = self.lines.outcome(&mut record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
             if let Some(outcome) = outcome {

@@ -24,6 +24,8 @@ pub struct RunOutput {
     /// The target of failed items with their input.
     pub failed: Option<OutputTarget>,
     pub journal: Option<Journal>,
+    /// What the results begin with, until it is written.
+    header: Vec<u8>,
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
@@ -45,7 +47,7 @@ impl RunOutput {
             Some(_) => (results.hashed(), failed.map(OutputTarget::hashed)),
             None => (results, failed),
         };
-        RunOutput { results, failed, journal, claiming: false, uncommitted: Uncommitted::default() }
+        RunOutput { results, failed, journal, header: Vec::new(), claiming: false, uncommitted: Uncommitted::default() }
     }
 
     /// Has the journal record that the files are this run's before the first byte is written. What stands in the files
@@ -53,6 +55,14 @@ impl RunOutput {
     /// for the user's.
     pub fn claiming(self, claiming: bool) -> RunOutput {
         RunOutput { claiming, ..self }
+    }
+
+    /// Sets what the results begin with. It is there even if there are no results, and a run that continues another does not
+    /// write it again.
+    pub fn beginning_with(&mut self, header: Vec<u8>) {
+        if self.results.extent().bytes == 0 {
+            self.header = header;
+        }
     }
 
     /// Returns the files on a disk among everything that is written.
@@ -137,14 +147,22 @@ impl RunOutput {
         journal.commit(written, waiting).map_err(OutputError::Journal)
     }
 
-    /// Ends the output. If nothing was written, the empty file is the result; unless it was never found out whether the
-    /// run continues with what is there.
+    /// Ends the output. If nothing was written, the empty file is the result, or one with nothing but its beginning; unless it
+    /// was never found out whether the run continues with what is there.
     pub fn end(&mut self) -> io::Result<()> {
         if self.journal.as_ref().is_some_and(|journal| !journal.is_sure()) {
             return Ok(());
         }
         self.results.begin()?;
-        self.failed.as_mut().map_or(Ok(()), OutputTarget::begin)
+        self.failed.as_mut().map_or(Ok(()), OutputTarget::begin)?;
+        if self.header.is_empty() {
+            return Ok(());
+        }
+        self.uncommitted.since.get_or_insert_with(Instant::now);
+        match self.write(&[], &[]).and_then(|()| self.commit()) {
+            Ok(()) | Err(OutputError::Closed) => Ok(()),
+            Err(OutputError::Failed(e) | OutputError::Journal(e)) => Err(e),
+        }
     }
 }
 
@@ -249,8 +267,9 @@ impl RunOutput {
         {
             target.write(failed).map_err(OutputError::Failed)?;
         }
-        if !results.is_empty() {
-            self.results.write(results).map_err(|e| match e.kind() {
+        let header = std::mem::take(&mut self.header);
+        for bytes in [&header[..], results].into_iter().filter(|bytes| !bytes.is_empty()) {
+            self.results.write(bytes).map_err(|e| match e.kind() {
                 io::ErrorKind::BrokenPipe => OutputError::Closed,
                 _ => OutputError::Failed(e),
             })?;

@@ -341,6 +341,8 @@ fn needs(required: ResourcesRequired) -> InstanceNeeds {
 const DESCRIBED: usize = 512 << 10;
 /// Maximum number of characters of a name or signature: deeply nested types soon have a million.
 const LONGEST: usize = 2000;
+/// Maximum size of the names of the fields that a function returns. A record with more columns is printed as one.
+const LONGEST_FIELDS: usize = 64 << 10;
 
 fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription {
     let command = exports::command(exports).ok().map(|export| cut(&export.path(), LONGEST));
@@ -362,6 +364,7 @@ fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription
             name: cut(&e.path(), LONGEST),
             signature: cut(&e.signature(), LONGEST),
             users: e.is_users(),
+            fields: if fields_of(&e.fields()) <= LONGEST_FIELDS { e.fields() } else { Default::default() },
             unsupported: e.unsupported.as_ref().map(|unsupported| cut(&unsupported.why, LONGEST)),
             example: match e.is_users() && e.unsupported.is_none() {
                 true => example_item(&e.params),
@@ -370,11 +373,16 @@ fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription
         })
         .take_while(|e| {
             let more = [&e.unsupported, &e.example].map(|text| text.as_ref().map_or(0, String::len));
-            fits(e.name.len() + e.signature.len() + more.iter().sum::<usize>())
+            fits(e.name.len() + e.signature.len() + fields_of(&e.fields) + more.iter().sum::<usize>())
         })
         .collect();
     let left_out = all - imports.len() - exports.len();
     TaskDescription { exports, command, imports, init: None, left_out }
+}
+
+/// Returns the approximate size in bytes of the names of fields.
+fn fields_of(fields: &[Vec<String>; 3]) -> usize {
+    fields.iter().flatten().map(|name| name.len() + 32).sum()
 }
 
 /// Returns the interfaces and functions that a component imports; imports that are only types require nothing.

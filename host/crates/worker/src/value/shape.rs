@@ -139,6 +139,14 @@ impl TypePlan {
         }
     }
 
+    /// Returns the type of the elements of a list or an option.
+    pub fn element(&self) -> Option<&TypePlan> {
+        match self {
+            Self::List(inner) | Self::Option(inner) => Some(inner),
+            _ => None,
+        }
+    }
+
     /// Returns true if a missing field of this type is `none`.
     pub(super) fn may_be_missing(&self) -> bool {
         matches!(self, Self::Option(_))
