@@ -20,7 +20,7 @@ use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::input::ItemSource;
 use wasmpool_run::journal::RunIdentity;
-use wasmpool_run::output::{LineFormat, OutputTarget, RunOutput, RunWatcher};
+use wasmpool_run::output::{FailedItem, LineFormat, OutputTarget, RunOutput, RunWatcher};
 use wasmpool_run::supervisor::SpareWorkers;
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
@@ -73,7 +73,7 @@ struct CallFailureReport {
 }
 
 impl RunWatcher for CallFailureReport {
-    fn failed(&mut self, _index: u64, failure: &Failure) {
+    fn failed(&mut self, FailedItem { failure, .. }: &FailedItem<'_>) {
         tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {

@@ -1,6 +1,7 @@
 //! The command line, a thin layer over the rest of the crate.
 
 mod ahead;
+mod alike;
 mod apart;
 mod args;
 mod call;

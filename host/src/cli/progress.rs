@@ -8,13 +8,14 @@ use wasmpool_run::tell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::alike::{FirstFailures, MANY};
 use super::args::{ShowProgress as When, Verbosity};
 use super::signals::STOPPING;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, OutcomeCounts};
+use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_ipc::lane::InstanceCounts;
-use wasmpool_run::output::RunWatcher;
+use wasmpool_run::output::{FailedItem, RunWatcher};
 use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::WorkerId;
 
@@ -32,6 +33,7 @@ pub struct RunProgress {
     quiet: bool,
     verbose: bool,
     told: u32,
+    first: FirstFailures,
     start: Instant,
     /// Number of items that were done when this run started.
     before: u64,
@@ -61,6 +63,7 @@ impl RunProgress {
             quiet,
             verbose,
             told: 0,
+            first: FirstFailures::default(),
             start: Instant::now(),
             before: 0,
             last: Instant::now(),
@@ -112,8 +115,18 @@ impl RunProgress {
         tell!("wasmpool: {} of {} items failed: {}", counts.failures(), counts.done, kinds(counts));
     }
 
-    /// Prints a failure of `what`, unless there were many already.
-    pub fn tell_failure(&mut self, what: &str, failure: &Failure) {
+    /// Reports that the first items all failed alike, of the task that `of_task` names, if there are several.
+    pub fn tell_alike(&self, of_task: &str) {
+        if !self.quiet {
+            self.say(&format!(
+                "wasmpool: the first {MANY} items{of_task} all failed alike; with --halt soon,fail={MANY} the run would \
+                 end here"
+            ));
+        }
+    }
+
+    /// Prints a failure, unless there were many already. `of_task` names its task, if there are several.
+    pub fn tell_failure(&mut self, of_task: &str, FailedItem { index, failure, .. }: &FailedItem<'_>) {
         if self.quiet || self.told > TOLD {
             return;
         }
@@ -123,7 +136,7 @@ impl RunProgress {
             return;
         }
         self.say(&format!(
-            "wasmpool: {what} failed: {}: {}",
+            "wasmpool: item {index}{of_task} failed: {}: {}",
             failure.kind.name(),
             ForeignText::of_failure(&failure.message)
         ));
@@ -176,8 +189,11 @@ impl RunWatcher for RunProgress {
         }
     }
 
-    fn failed(&mut self, index: u64, failure: &Failure) {
-        self.tell_failure(&format!("item {index}"), failure);
+    fn failed(&mut self, item: &FailedItem<'_>) {
+        self.tell_failure("", item);
+        if self.first.note(item.failure, item.counts) {
+            self.tell_alike("");
+        }
     }
 
     fn worker_lost(&mut self, worker: WorkerId, how: &str) {

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 use wasmpool_run::tell;
 
+use super::alike::FirstFailures;
 use super::apart::{self, InputLists};
 use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
@@ -40,7 +41,7 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::output::{OutcomeLines, RunWatcher};
+use wasmpool_run::output::{FailedItem, OutcomeLines, RunWatcher};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
@@ -296,6 +297,7 @@ impl TaskRunner<'_> {
                 .deterministic(self.call.deterministic)
                 .within(self.call.limits.max_output),
             counts: OutcomeCounts::default(),
+            first: FirstFailures::default(),
             shown: 0,
             set_aside: None,
             given_up: None,
@@ -478,13 +480,17 @@ impl TaskSet {
     }
 
     /// Reports an item of a task that failed by its own fault.
-    fn failed(&self, task: usize, counts: &OutcomeCounts, index: u64, failure: &Failure) {
+    fn failed(&self, task: usize, item: &FailedItem<'_>, is_alike: bool) {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
-            of.clone_from(counts);
+            of.clone_from(item.counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
-        known.progress.tell_failure(&format!("item {index} of task {}", ForeignText::of(name)), failure);
+        let of_task = format!(" of task {}", ForeignText::of(name));
+        known.progress.tell_failure(&of_task, item);
+        if is_alike {
+            known.progress.tell_alike(&of_task);
+        }
         let all = known.all();
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
@@ -557,6 +563,7 @@ struct TaskOutcomes<'a> {
     name: &'a str,
     lines: OutcomeLines,
     counts: OutcomeCounts,
+    first: FirstFailures,
     /// Number of items that the board knows to be done.
     shown: u64,
     /// The failure for which the task was set aside.
@@ -622,7 +629,9 @@ impl OutcomeSink for TaskOutcomes<'_> {
         self.counts.count(Some(failure.kind));
         if !cut_off {
             self.shown = self.counts.done;
-            self.board.failed(self.task, &self.counts, record.index, &failure);
+            let is_alike = self.first.note(&failure, &self.counts);
+            let item = FailedItem { index: record.index, failure: &failure, counts: &self.counts };
+            self.board.failed(self.task, &item, is_alike);
         }
         Recorded::Failure
     }

@@ -68,11 +68,20 @@ pub struct ExtraOutputs {
     pub files: Option<ResultFiles>,
 }
 
+/// An item that failed, as it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedItem<'a> {
+    pub index: u64,
+    pub failure: &'a Failure,
+    /// The counts of the run, with this item.
+    pub counts: &'a OutcomeCounts,
+}
+
 /// An observer of a run, which reports on standard error or elsewhere.
 pub trait RunWatcher {
     /// Reports that the run continues an earlier one, which had these counts.
     fn resumed(&mut self, _counts: &OutcomeCounts) {}
-    fn failed(&mut self, index: u64, failure: &Failure);
+    fn failed(&mut self, item: &FailedItem<'_>);
     fn worker_lost(&mut self, worker: WorkerId, how: &str);
     /// Reports at the end how many instances of the task were made and restored, as workers say.
     fn instances(&mut self, _counts: InstanceCounts) {}
@@ -318,7 +327,7 @@ impl OutcomeSink for OutcomePrinter<'_> {
         };
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
-        self.watcher.failed(record.index, &failure);
+        self.watcher.failed(&FailedItem { index: record.index, failure: &failure, counts: &self.counts });
         if let Some(form) = self.besides.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }
