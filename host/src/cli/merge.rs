@@ -34,7 +34,7 @@ pub enum MergeEvent {
 /// Appends an outcome as the merger takes it: its printed form, which may be empty, after its length.
 pub fn framed(
     lines: &OutcomeLines,
-    record: &OutcomeRecord<'_>,
+    record: &mut OutcomeRecord<'_>,
     result: Result<OutcomeValue<'_>, Failure>,
     to: &mut Vec<u8>,
 ) -> Result<(), Failure> {

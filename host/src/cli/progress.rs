@@ -126,7 +126,7 @@ impl RunProgress {
     }
 
     /// Prints a failure, unless there were many already. `of_task` names its task, if there are several.
-    pub fn tell_failure(&mut self, of_task: &str, FailedItem { index, failure, .. }: &FailedItem<'_>) {
+    pub fn tell_failure(&mut self, of_task: &str, item: &FailedItem<'_>) {
         if self.quiet || self.told > TOLD {
             return;
         }
@@ -135,8 +135,10 @@ impl RunProgress {
             self.say("wasmpool: more items failed; --output-format records tells of each");
             return;
         }
+        let FailedItem { index, source, failure, .. } = item;
         self.say(&format!(
-            "wasmpool: item {index}{of_task} failed: {}: {}",
+            "wasmpool: {}item {index}{of_task} failed: {}: {}",
+            source.map(place).unwrap_or_default(),
             failure.kind.name(),
             ForeignText::of_failure(&failure.message)
         ));
@@ -147,6 +149,14 @@ impl RunProgress {
             Some(ProgressDisplay::Bar(bar)) => bar.println(message),
             _ => tell!("{message}"),
         }
+    }
+}
+
+/// Returns where an item came from, in front of what is said of it.
+fn place(source: &str) -> String {
+    match source.strip_prefix("-:") {
+        Some(line) => format!("line {line}: "),
+        None => format!("{}: ", ForeignText::of(source)),
     }
 }
 

@@ -156,7 +156,10 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let writer = mailbox.sender();
     let writing =
         start_thread("output", move || writer.watch(WRITER, || output::write_all(output, &to_write, &writer)))?;
-    let lines = OutcomeLines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
+    let lines = OutcomeLines::new(format)
+        .deterministic(call.deterministic)
+        .taking_failed(call.takes_failed)
+        .within(call.limits.max_output);
     let besides = ExtraOutputs { failed, journal: journaled, files };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());

@@ -295,6 +295,7 @@ impl TaskRunner<'_> {
             name,
             lines: OutcomeLines::of_task(format(&self.spec.items), name)
                 .deterministic(self.call.deterministic)
+                .taking_failed(self.call.takes_failed)
                 .within(self.call.limits.max_output),
             counts: OutcomeCounts::default(),
             first: FirstFailures::default(),
@@ -622,7 +623,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
         let result = if cut_off && !self.board.is_halted() { Err(self.set_aside()) } else { result };
         record.worker = record.worker.map(|id| self.worker(id));
         self.lines.reduce(&mut record);
-        let Err(failure) = framed(&self.lines, &record, result, &mut to.results) else {
+        let Err(failure) = framed(&self.lines, &mut record, result, &mut to.results) else {
             self.counts.count(None);
             return Recorded::Success;
         };
@@ -630,7 +631,8 @@ impl OutcomeSink for TaskOutcomes<'_> {
         if !cut_off {
             self.shown = self.counts.done;
             let is_alike = self.first.note(&failure, &self.counts);
-            let item = FailedItem { index: record.index, failure: &failure, counts: &self.counts };
+            let (index, source) = (record.index, record.source.as_deref());
+            let item = FailedItem { index, source, failure: &failure, counts: &self.counts };
             self.board.failed(self.task, &item, is_alike);
         }
         Recorded::Failure

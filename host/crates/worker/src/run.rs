@@ -242,6 +242,10 @@ impl Runner {
     /// Runs the item with this index. Writes its encoded result to `out`, or places it in the lane if that was lent.
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
+        // A command may be told the index; an item that failed in an earlier run keeps the one that it had there.
+        let again = tag == ItemTag::Item && self.call.takes_failed && self.task.manner == CallStrategy::Command;
+        let original = again.then(|| failed::original(item)?.index).flatten();
+        let index = original.unwrap_or(index);
         let (item, form) = self.open(tag, item)?;
         if self.call.only_checked {
             out.extend_from_slice(b"null");

@@ -33,17 +33,34 @@ pub struct LineItems {
     dropped: usize,
     /// Size of the last such item, within bounds: the next is likely to be similar.
     last: usize,
+    /// Number of lines of the current input that have ended.
+    line: u64,
+    /// True if the next item does not stand on the line behind that of the item before it in its batch.
+    apart: bool,
 }
 
 impl LineItems {
     pub fn new(inputs: InputFiles, delimiter: u8, skip_blank: bool, longest: usize) -> LineItems {
         let block = vec![0; BLOCK + ALIGNED];
-        LineItems { inputs, delimiter, skip_blank, longest, block, partial: Vec::new(), dropped: 0, last: 0 }
+        LineItems {
+            inputs,
+            delimiter,
+            skip_blank,
+            longest,
+            block,
+            partial: Vec::new(),
+            dropped: 0,
+            last: 0,
+            line: 0,
+            apart: true,
+        }
     }
 
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
+        self.line += 1;
         if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
             let length = self.partial.len() + self.dropped + rest.len();
+            self.place(batch);
             batch.push_unreadable(
                 &format!(
                     "the item is {length} bytes long, more than the memory of an instance ({}, {})",
@@ -58,8 +75,12 @@ impl LineItems {
             return;
         }
         if self.partial.is_empty() {
-            if !self.is_blank(rest) {
-                batch.push(rest);
+            match self.is_blank(rest) {
+                false => {
+                    self.place(batch);
+                    batch.push(rest);
+                }
+                true => self.apart = true,
             }
             return;
         }
@@ -67,6 +88,10 @@ impl LineItems {
         copy::append(rest, &mut item);
         self.last = item.len().min(FORESEEN);
         let blank = self.is_blank(&item);
+        match blank {
+            false => self.place(batch),
+            true => self.apart = true,
+        }
         if item.capacity() > BLOCK {
             if !blank {
                 batch.push_whole(item.into());
@@ -78,6 +103,14 @@ impl LineItems {
         }
         item.clear();
         self.partial = item;
+    }
+
+    /// Notes the line of the next item, unless it follows from that of the item before.
+    #[inline]
+    fn place(&mut self, batch: &mut Batch) {
+        if std::mem::take(&mut self.apart) {
+            batch.at_line(self.inputs.source(), self.line);
+        }
     }
 
     /// Keeps the beginning of an item, or more of it.
@@ -102,6 +135,8 @@ impl ItemSource for LineItems {
         let mut block = std::mem::take(&mut self.block);
         let start = block.as_ptr().align_offset(ALIGNED).min(ALIGNED);
         let read = self.inputs.read(&mut block[start..start + BLOCK])?;
+        // The batch may be another one than before.
+        self.apart = true;
         match read {
             None => return Ok(false),
             // The last item of a file needs no delimiter.
@@ -109,6 +144,7 @@ impl ItemSource for LineItems {
                 if !self.partial.is_empty() || self.dropped > 0 {
                     self.end_item(&[], batch);
                 }
+                self.line = 0;
             }
             Some(count) => {
                 let mut rest = &block[start..start + count];

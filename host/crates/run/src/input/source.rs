@@ -28,6 +28,8 @@ pub struct InputFiles {
     encoding: TextEncoding,
     /// The input that was read last, and whether only its beginning was read.
     current: PathBuf,
+    /// Its name in records.
+    source: Arc<str>,
     at_start: bool,
 }
 
@@ -69,6 +71,7 @@ impl InputFiles {
             read: Arc::default(),
             encoding,
             current,
+            source: Arc::default(),
             at_start: true,
         })
     }
@@ -119,7 +122,8 @@ impl InputFiles {
         let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
         let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
         let links = self.links.clone();
-        Ok(InputFiles { left, written, links, read, encoding: self.encoding, current, at_start: true })
+        let source = Arc::default();
+        Ok(InputFiles { left, written, links, read, encoding: self.encoding, current, source, at_start: true })
     }
 
     /// Sets what is known of the links that tasks may make.
@@ -148,6 +152,11 @@ impl InputFiles {
         name(&self.current)
     }
 
+    /// Returns the name, in records, of the input that was read last: its path, or `-` for standard input.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
     /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a
     /// text is skipped.
     pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
@@ -157,6 +166,7 @@ impl InputFiles {
         let begin = match std::mem::take(&mut self.at_start) {
             true => {
                 self.current.clone_from(path);
+                self.source = path.to_string_lossy().into();
                 self.read_begin(block)?
             }
             false => Some(0),

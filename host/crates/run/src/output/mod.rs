@@ -19,7 +19,7 @@ pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
 use crate::supervisor::{
-    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, split_off,
+    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, PlaceWanted, Recorded, split_off,
 };
 use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::LayerPart;
@@ -72,6 +72,8 @@ pub struct ExtraOutputs {
 #[derive(Clone, Copy, Debug)]
 pub struct FailedItem<'a> {
     pub index: u64,
+    /// Where it came from: `file:line`, or the path of a file.
+    pub source: Option<&'a str>,
     pub failure: &'a Failure,
     /// The counts of the run, with this item.
     pub counts: &'a OutcomeCounts,
@@ -153,6 +155,8 @@ pub struct OutcomeLines {
     label: String,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
+    /// True if an item may be the line of one that failed in an earlier run.
+    takes_failed: bool,
     /// Maximum bytes of the records of one outcome with several values, and of the record of a failure.
     most: usize,
 }
@@ -168,7 +172,7 @@ const RECORDS_AT_LEAST: u64 = 1 << 20;
 
 impl OutcomeLines {
     pub fn new(format: LineFormat) -> OutcomeLines {
-        OutcomeLines { format, label: String::new(), deterministic: false, most: usize::MAX }
+        OutcomeLines { format, label: String::new(), deterministic: false, takes_failed: false, most: usize::MAX }
     }
 
     /// Makes the settings for one of several tasks.
@@ -187,6 +191,11 @@ impl OutcomeLines {
         OutcomeLines { deterministic, ..self }
     }
 
+    /// Sets whether an item may be the line of one that failed in an earlier run, under whose index it is then recorded.
+    pub fn taking_failed(self, takes_failed: bool) -> OutcomeLines {
+        OutcomeLines { takes_failed, ..self }
+    }
+
     /// Removes from a record what is not printed.
     pub fn reduce(&self, record: &mut OutcomeRecord<'_>) {
         if self.deterministic {
@@ -199,11 +208,17 @@ impl OutcomeLines {
     /// Appends the printed form of an outcome, and returns its failure if it is one.
     pub fn outcome(
         &self,
-        record: &OutcomeRecord<'_>,
+        record: &mut OutcomeRecord<'_>,
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
+        if self.format == LineFormat::Records && result.is_ok() {
+            record.locate(self.takes_failed, PlaceWanted::OfSuccess);
+        }
         let result = result.and_then(|value| self.value(record, value, to)).map_err(|failure| self.bounded(failure));
+        if result.is_err() {
+            record.locate(self.takes_failed, PlaceWanted::OfFailure);
+        }
         if let (LineFormat::Records, Err(failure)) = (self.format, &result) {
             record::failed(record, &self.label, failure, to);
         }
@@ -316,18 +331,22 @@ impl OutcomeSink for OutcomePrinter<'_> {
         if self.broken {
             return Recorded::Unkept;
         }
+        if self.besides.files.is_some() {
+            record.locate(self.lines.takes_failed, PlaceWanted::OfSuccess);
+        }
         let Some(result) = self.file(&record, result) else {
             return Recorded::Unkept;
         };
         self.lines.reduce(&mut record);
-        let Err(failure) = self.lines.outcome(&record, result, &mut to.results) else {
+        let Err(failure) = self.lines.outcome(&mut record, result, &mut to.results) else {
             self.counts.count(None);
             to.counts.count(None);
             return Recorded::Success;
         };
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
-        self.watcher.failed(&FailedItem { index: record.index, failure: &failure, counts: &self.counts });
+        let (index, source) = (record.index, record.source.as_deref());
+        self.watcher.failed(&FailedItem { index, source, failure: &failure, counts: &self.counts });
         if let Some(form) = self.besides.failed {
             record::failed_item(&mut record, &failure, form, &mut to.failed);
         }
