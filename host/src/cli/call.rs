@@ -13,7 +13,7 @@ use super::sharing::Sharing;
 use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
+use wasmpool_core::outcome::{FailureKind, OutcomeCounts};
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
@@ -77,7 +77,11 @@ impl RunWatcher for CallFailureReport {
         tell!("wasmpool: the call failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
         if !self.quiet {
             for frame in &failure.trace {
-                tell!("    in {}", ForeignText::of(frame));
+                // The last may be the number of those that are left out.
+                match frame.starts_with('(') {
+                    true => tell!("    {}", ForeignText::of(frame)),
+                    false => tell!("    in {}", ForeignText::of(frame)),
+                }
             }
             for printed in [&failure.printed.stdout, &failure.printed.stderr] {
                 if !printed.trim().is_empty() {

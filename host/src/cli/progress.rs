@@ -118,8 +118,9 @@ impl RunProgress {
     /// Reports that the first items all failed alike, of the task that `of_task` names, if there are several.
     pub fn tell_alike(&self, of_task: &str) {
         if !self.quiet {
+            let (count, task) = (MANY, of_task);
             self.say(&format!(
-                "wasmpool: the first {MANY} items{of_task} all failed alike; with --halt soon,fail={MANY} the run would \
+                "wasmpool: the first {count} items{task} all failed alike; with --halt soon,fail={count} the run would \
                  end here"
             ));
         }
@@ -136,9 +137,9 @@ impl RunProgress {
             return;
         }
         let FailedItem { index, source, failure, .. } = item;
+        let what = format!("{}item {index}{of_task}", source.map(place).unwrap_or_default());
         self.say(&format!(
-            "wasmpool: {}item {index}{of_task} failed: {}: {}",
-            source.map(place).unwrap_or_default(),
+            "wasmpool: {what} failed: {}: {}",
             failure.kind.name(),
             ForeignText::of_failure(&failure.message)
         ));

@@ -76,7 +76,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         identity,
         items,
         mut output,
-        files,
+        mut files,
         watcher,
         notice,
         ahead,
@@ -136,6 +136,9 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
         start => start?,
     };
+    if let (Some(files), Some(journal)) = (&mut files, &output.journal) {
+        files.continues_behind(journal.read().items);
+    }
     let (counts, finished) = match start {
         JournalStart::Fresh => (OutcomeCounts::default(), false),
         JournalStart::Behind { counts, finished, .. } => (counts, finished),

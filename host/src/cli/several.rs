@@ -67,7 +67,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, tasks.len())?;
-    let output = output(spec, lists)?;
+    let output = output(spec, lists, None)?;
     written.set(output.same_files(), None);
     let target = output.results;
     let fan = Arc::new(InputSplitter::new());

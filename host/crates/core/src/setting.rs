@@ -36,6 +36,8 @@ pub enum Setting {
     NoHeader,
     /// Output without what is known of an item beside its value.
     OutputOfValues,
+    /// How the files of results are named.
+    ResultsName,
     Scratch,
     /// A shared object.
     Share,
@@ -45,7 +47,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 24] = [
+    pub const ALL: [Setting; 25] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -66,6 +68,7 @@ impl Setting {
         Setting::Net,
         Setting::NoHeader,
         Setting::OutputOfValues,
+        Setting::ResultsName,
         Setting::Scratch,
         Setting::Share,
         Setting::ShareOf,
@@ -95,6 +98,7 @@ impl Setting {
             Setting::Net => "`grant_net`",
             Setting::NoHeader => "`no_header`",
             Setting::OutputOfValues => "plain values",
+            Setting::ResultsName => "the names of results",
             Setting::Scratch => "`grant_scratch`",
             Setting::Share => "`share`",
             Setting::ShareOf => "`share`, which takes an object that a `Manager` created as \"NAME\"",

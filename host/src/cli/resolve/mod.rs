@@ -315,6 +315,7 @@ fn many_items(
         journal: sourced!(from, items.journal),
         resume: sourced!(from, items.resume),
         results: sourced!(from, items.results),
+        results_name: sourced!(from, items.results_name),
         progress: sourced!(from, items.progress),
     }
 }

@@ -2,6 +2,7 @@
 
 mod escaped;
 mod files;
+mod names;
 mod process;
 mod record;
 mod target;
@@ -13,6 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 pub use files::{ResultFiles, ResultFilesError, unfinished_in};
+pub use names::{NameTemplate, NamedItem, TemplateError};
 pub use process::{ProcessRecord, json_value, raw_value};
 pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
@@ -51,6 +53,8 @@ pub struct OutcomePrinter<'a> {
     writer: mpsc::Sender<WriterMessage>,
     /// The supervisor, which is told if a file cannot be written.
     supervisor: EventSender,
+    /// True once the journal has recorded, if there is one, that the directory of results is this run's.
+    claimed: bool,
     /// True once a file could not be written, so that the run ends: items from then on have no outcome.
     broken: bool,
     /// The watcher that is told each failure, and that time passes.
@@ -107,13 +111,14 @@ impl<'a> OutcomePrinter<'a> {
         supervisor: EventSender,
         watcher: &'a mut dyn RunWatcher,
     ) -> Self {
-        OutcomePrinter { lines, counts, besides, writer, supervisor, broken: false, watcher }
+        let claimed = !besides.journal || besides.files.is_none();
+        OutcomePrinter { lines, counts, besides, writer, supervisor, claimed, broken: false, watcher }
     }
 
     /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
     fn file<'v>(
         &mut self,
-        record: &OutcomeRecord<'_>,
+        record: &mut OutcomeRecord<'_>,
         result: Result<OutcomeValue<'v>, Failure>,
     ) -> Option<Result<OutcomeValue<'v>, Failure>> {
         let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
@@ -126,7 +131,23 @@ impl<'a> OutcomePrinter<'a> {
         let EncodedValue::One(rest) = &value.encoded else {
             return Some(Err(invalid("the worker sent several values for one file")));
         };
-        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e)).ok()?;
+        if !std::mem::replace(&mut self.claimed, true) {
+            let (done, claimed) = mpsc::channel();
+            if self.writer.send(WriterMessage::Claim(done)).is_ok() {
+                // The writer drops the other end; if it fails it says so itself.
+                let _ = claimed.recv();
+            }
+        }
+        let nth = record.index;
+        record.locate(self.lines.takes_failed, PlaceWanted::OfSuccess);
+        let name = match files.choose(record, self.lines.takes_failed, nth) {
+            Ok(name) => name,
+            Err(why) => {
+                files.forget(worker);
+                return Some(Err(invalid(&why.to_string())));
+            }
+        };
+        let path = files.finish(worker, &name, rest).map_err(|e| self.cannot_write(e)).ok()?;
         let shown = path.to_string_lossy();
         let mut printed = Vec::new();
         match self.lines.format {
@@ -331,10 +352,7 @@ impl OutcomeSink for OutcomePrinter<'_> {
         if self.broken {
             return Recorded::Unkept;
         }
-        if self.besides.files.is_some() {
-            record.locate(self.lines.takes_failed, PlaceWanted::OfSuccess);
-        }
-        let Some(result) = self.file(&record, result) else {
+        let Some(result) = self.file(&mut record, result) else {
             return Recorded::Unkept;
         };
         self.lines.reduce(&mut record);
