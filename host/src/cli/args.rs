@@ -16,6 +16,7 @@ use wasmpool_hosts::names::HostName;
 #[cfg(feature = "hosts")]
 use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
+use wasmpool_run::output::NameTemplate;
 use wasmpool_scheduler::ChunkSize;
 
 /// Maximum number of workers: each is a process with some descriptors, so that no machine has room for many more.
@@ -271,6 +272,10 @@ pub struct ItemArgs {
     /// them; what a command writes goes there as it writes it
     #[arg(long, value_name = "DIR", env = "WASMPOOL_RESULTS")]
     pub results: Option<PathBuf>,
+    /// Name each file of --results by TEMPLATE: {#} is the index of the item, {} its text, or the path of its file ({.} without
+    /// extension, {/} its last part, {/.} both), {NAME} a member or a column of it [default: {#}]
+    #[arg(long, value_name = "TEMPLATE", env = "WASMPOOL_RESULTS_NAME")]
+    pub results_name: Option<NameTemplate>,
     /// Where failed items go, with their input, as records that `map` reads again
     #[arg(long, value_name = "FILE", env = "WASMPOOL_FAILED")]
     pub failed: Option<PathBuf>,

@@ -14,14 +14,14 @@ use super::sharing::Sharing;
 use super::spec::OneItem;
 use super::spec::RunSpec;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
+use wasmpool_core::outcome::{FailureKind, OutcomeCounts};
 use wasmpool_core::policy::{ItemEncoding, TaskCall};
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
 use wasmpool_run::input::ItemSource;
 use wasmpool_run::journal::RunIdentity;
-use wasmpool_run::output::{LineFormat, OutputTarget, RunOutput, RunWatcher};
+use wasmpool_run::output::{FailedItem, LineFormat, OutputTarget, RunOutput, RunWatcher};
 use wasmpool_run::supervisor::SpareWorkers;
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
@@ -75,12 +75,16 @@ struct CallFailureReport {
 }
 
 impl RunWatcher for CallFailureReport {
-    fn failed(&mut self, _index: u64, failure: &Failure, _counts: &OutcomeCounts) {
+    fn failed(&mut self, FailedItem { failure, .. }: &FailedItem<'_>) {
         let name = failure.kind.name();
         let mut message = format!("the call failed: {name}: {}", ForeignText::of_failure(&failure.message));
         let mut facts = vec![("kind", name.into())];
         if !self.quiet {
-            failure.trace.iter().for_each(|frame| message += &format!("\n    in {}", ForeignText::of(frame)));
+            for frame in &failure.trace {
+                // The last may be the number of those that are left out.
+                let within = if frame.starts_with('(') { "" } else { "in " };
+                message += &format!("\n    {within}{}", ForeignText::of(frame));
+            }
             let printed = [("stdout", &failure.printed.stdout), ("stderr", &failure.printed.stderr)];
             for (stream, printed) in printed.into_iter().filter(|(_, printed)| !printed.trim().is_empty()) {
                 message += &format!("\n{}", QuotedOutput(printed));

@@ -54,6 +54,7 @@ const GROUPS: &[(&str, &[Row])] = &[
             ("output-format", "values, records or raw"),
             ("delimiter", ""),
             ("results", ""),
+            ("results-name", ""),
             ("unordered", ""),
             ("json", "Print a JSON object"),
         ],

@@ -79,6 +79,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Net => "--allow-net HOST:PORT",
         Setting::NoHeader => "--no-header",
         Setting::OutputOfValues => "--output-format values",
+        Setting::ResultsName => "--results-name",
         Setting::Scratch => "--scratch",
         Setting::Share => "--share",
         Setting::ShareOf => "--share NAME=KIND",
@@ -116,7 +117,8 @@ pub fn key(setting: Setting) -> &'static str {
         | Setting::InputOfLines
         | Setting::Keep
         | Setting::NoHeader
-        | Setting::OutputOfValues => option(setting),
+        | Setting::OutputOfValues
+        | Setting::ResultsName => option(setting),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod again;
 mod ahead;
+mod alike;
 mod apart;
 mod args;
 mod cache;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::alike::{FirstFailures, MANY};
 use super::args::{ShowProgress as When, Verbosity};
 use super::signals::STOPPING;
 use super::terminal;
@@ -17,11 +18,11 @@ use line::ProgressFigures;
 pub use line::{elapsed_said, grouped, rate_said};
 use pace::Pace;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, OutcomeCounts};
+use wasmpool_core::outcome::{FailureKind, GuestOutput, OutcomeCounts};
 use wasmpool_core::text::{ForeignText, MessageLines, QuotedOutput};
 use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_run::clock::RunClock;
-use wasmpool_run::output::RunWatcher;
+use wasmpool_run::output::{FailedItem, RunWatcher};
 use wasmpool_run::stdio::{Facts, Level, clear_status, show_status, writes_json};
 use wasmpool_run::tell_as;
 use wasmpool_sandbox::surroundings::error_with_limit;
@@ -31,8 +32,6 @@ use wasmpool_scheduler::WorkerId;
 const TOLD: u32 = 5;
 /// Number of items whose prints are shown with `-v`; with `-vv` all are.
 const PRINTS: u32 = 20;
-/// Number of items at the beginning of a run that say what is wrong with all, if they all fail alike.
-const ALIKE: u64 = 20;
 /// Interval at which the bar is redrawn.
 const EVERY: Duration = Duration::from_millis(100);
 /// Interval at which a line is printed where no bar can be drawn, if lines were asked for, and at a terminal.
@@ -48,7 +47,9 @@ pub struct RunProgress {
     verbose: u8,
     told: u32,
     printed: u32,
-    alike: Alike,
+    first: FirstFailures,
+    /// True if it is said that the first items all fail alike.
+    warns: bool,
     clock: RunClock,
     pace: Pace,
     /// Number of items that were done when this run started.
@@ -66,16 +67,6 @@ enum ProgressDisplay {
     Bar,
     /// A line from time to time: standard error is no terminal, or one that cannot replace a line.
     Lines(Duration),
-}
-
-/// Whether all items so far have failed in the same way.
-#[derive(Debug)]
-enum Alike {
-    /// Nothing is known yet.
-    Open,
-    So(FailureKind, String),
-    /// They have not, or it was said.
-    No,
 }
 
 impl RunProgress {
@@ -100,7 +91,8 @@ impl RunProgress {
             verbose,
             told: 0,
             printed: 0,
-            alike: Alike::Open,
+            first: FirstFailures::default(),
+            warns: !quiet,
             clock: RunClock::start(),
             pace: Pace::default(),
             before: 0,
@@ -124,7 +116,7 @@ impl RunProgress {
 
     /// Says nothing of items that all fail alike: failures end the run in any case.
     pub fn with_halt(self, halts: bool) -> RunProgress {
-        RunProgress { alike: if halts { Alike::No } else { self.alike }, ..self }
+        RunProgress { warns: self.warns && !halts, ..self }
     }
 
     /// Returns the counter of bytes that the reader of the input increases.
@@ -227,57 +219,41 @@ impl RunProgress {
         }
     }
 
-    /// Prints a failure of `what`, unless there were many already. The counts are those of the whole run.
-    pub fn tell_failure(
-        &mut self,
-        what: &str,
-        mut facts: Vec<(&'static str, Value)>,
-        failure: &Failure,
-        counts: &OutcomeCounts,
-    ) {
-        if self.quiet {
+    /// Prints a failure of an item, unless there were many already; `task` names its task if there are several.
+    pub fn tell_failure(&mut self, task: Option<&str>, item: &FailedItem<'_>) {
+        if self.quiet || self.told > TOLD {
             return;
         }
-        if self.told <= TOLD {
-            self.told += 1;
-            if self.told > TOLD {
-                let more = "wasmpool: more items failed; --output-format records tells of each";
-                self.say(Level::Info, &[], more);
-            } else {
-                let name = failure.kind.name();
-                let message = ForeignText::of_failure(&failure.message);
-                facts.push(("kind", name.into()));
-                let text = format!("wasmpool: {what} failed: {name}: {message}");
-                self.say(Level::Warning, &facts, &text);
-            }
+        self.told += 1;
+        if self.told > TOLD {
+            let more = "wasmpool: more items failed; --output-format records tells of each";
+            return self.say(Level::Info, &[], more);
         }
-        self.tell_if_alike(failure, counts);
+        let FailedItem { index, source, failure, .. } = item;
+        let name = failure.kind.name();
+        let mut facts = vec![("index", (*index).into())];
+        facts.extend(task.map(|task| ("task", task.into())));
+        facts.extend(source.map(|source| ("source", source.into())));
+        facts.push(("kind", name.into()));
+        let (place, of_task) = (source.map(place).unwrap_or_default(), of_task(task));
+        let message = ForeignText::of_failure(&failure.message);
+        let text = format!("wasmpool: {place}item {index}{of_task} failed: {name}: {message}");
+        self.say(Level::Warning, &facts, &text);
     }
 
-    /// Says once, early, that all items fail for the same reason, which is then hardly theirs.
-    fn tell_if_alike(&mut self, failure: &Failure, counts: &OutcomeCounts) {
-        let done = counts.done.saturating_sub(self.before);
-        let are_alike = match &self.alike {
-            Alike::No => return,
-            Alike::Open => {
-                self.alike = Alike::So(failure.kind, failure.message.clone());
-                done == 1
-            }
-            Alike::So(kind, message) => *kind == failure.kind && *message == failure.message,
-        };
-        let all_failed = counts.failures() >= done && done <= ALIKE;
-        if !are_alike || !all_failed {
-            self.alike = Alike::No;
-        } else if done == ALIKE {
-            self.alike = Alike::No;
-            let (noun, name) = (self.noun, failure.kind.name());
-            let facts = [("kind", name.into()), ("failed", done.into())];
-            let text = format!(
-                "wasmpool: the first {done} {noun} have all failed in the same way ({name}); --halt soon ends such a run \
-                 at its first failure"
-            );
-            self.say(Level::Warning, &facts, &text);
+    /// Says that the first items of a run, or of a task, all failed alike, which is then hardly their fault.
+    pub fn tell_alike(&self, task: Option<&str>, kind: FailureKind) {
+        if !self.warns {
+            return;
         }
+        let (of_task, name) = (of_task(task), kind.name());
+        let mut facts = vec![("kind", name.into()), ("failed", MANY.into())];
+        facts.extend(task.map(|task| ("task", task.into())));
+        let text = format!(
+            "wasmpool: the first {MANY} items{of_task} all failed alike ({name}); with --halt soon,fail={MANY} the run would end \
+             here"
+        );
+        self.say(Level::Warning, &facts, &text);
     }
 
     /// Shows what an item has printed, if that was asked for.
@@ -325,6 +301,19 @@ fn one_or_many(count: u64, noun: &'static str) -> &'static str {
     if count == 1 { noun.trim_end_matches('s') } else { noun }
 }
 
+/// Returns the words that name the task of an item, if there are several.
+fn of_task(task: Option<&str>) -> String {
+    task.map(|name| format!(" of task {}", ForeignText::of(name))).unwrap_or_default()
+}
+
+/// Returns where an item came from, in front of what is said of it.
+fn place(source: &str) -> String {
+    match source.strip_prefix("-:") {
+        Some(line) => format!("line {line}: "),
+        None => format!("{}: ", ForeignText::of(source)),
+    }
+}
+
 /// Returns the number of failures of each kind, as text.
 pub fn kinds(counts: &OutcomeCounts) -> String {
     let kinds: Vec<String> = counts.failed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
@@ -357,8 +346,11 @@ impl RunWatcher for RunProgress {
         }
     }
 
-    fn failed(&mut self, index: u64, failure: &Failure, counts: &OutcomeCounts) {
-        self.tell_failure(&format!("item {index}"), vec![("index", index.into())], failure, counts);
+    fn failed(&mut self, item: &FailedItem<'_>) {
+        self.tell_failure(None, item);
+        if self.first.note(item.failure, item.counts) {
+            self.tell_alike(None, item.failure.kind);
+        }
     }
 
     fn follows_prints(&self) -> bool {

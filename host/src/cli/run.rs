@@ -80,7 +80,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         identity,
         items,
         mut output,
-        files,
+        mut files,
         watcher,
         notice,
         ahead,
@@ -158,6 +158,9 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         start => start?,
     };
     output.beginning_with(header);
+    if let (Some(files), Some(journal)) = (&mut files, &output.journal) {
+        files.continues_behind(journal.read().items);
+    }
     let (counts, finished) = match start {
         JournalStart::Fresh => (OutcomeCounts::default(), false),
         JournalStart::Behind { counts, finished, .. } => (counts, finished),
@@ -178,8 +181,12 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let writer = mailbox.sender();
     let writing =
         start_thread("output", move || writer.watch(WRITER, || output::write_all(output, &to_write, &writer)))?;
-    let lines = OutcomeLines::new(format).deterministic(call.deterministic).within(call.limits.max_output);
-    let lines = lines.keeping(keep).in_columns(columns);
+    let lines = OutcomeLines::new(format)
+        .deterministic(call.deterministic)
+        .taking_failed(call.takes_failed)
+        .within(call.limits.max_output)
+        .keeping(keep)
+        .in_columns(columns);
     let besides = ExtraOutputs { failed, journal: journaled, files };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use wasmpool_run::tell;
 
+use super::alike::FirstFailures;
 use super::apart::{self, InputLists};
 use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
@@ -44,7 +45,9 @@ use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{ArtifactCache, PreparedTask, Wasm};
 use wasmpool_run::error::{Error, caught};
 use wasmpool_run::grants::OpenedGrants;
-use wasmpool_run::output::{ItemOutcome, LineFormat, OutcomeLines, ResultColumns, RunWatcher, printed_beside};
+use wasmpool_run::output::{
+    FailedItem, ItemOutcome, LineFormat, OutcomeLines, ResultColumns, RunWatcher, printed_beside,
+};
 use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
@@ -71,7 +74,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, tasks.len())?;
-    let output = output(spec, lists)?;
+    let output = output(spec, lists, None)?;
     let reports = RunReports::of(spec)?;
     written.set(output.same_files(), None);
     let target = output.results;
@@ -149,6 +152,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         .map(|(task, columns)| {
             OutcomeLines::of_task(format(options), &task.name)
                 .deterministic(*spec.deterministic)
+                .taking_failed(call.takes_failed)
                 .within(call.limits.max_output)
                 .keeping(keep.clone())
                 .in_columns(columns)
@@ -338,6 +342,7 @@ impl TaskRunner<'_> {
             name,
             lines: self.lines[task].clone(),
             counts: OutcomeCounts::default(),
+            first: FirstFailures::default(),
             shown: 0,
             items: 0,
             recorder: self.reports.map(|reports| reports.recorder(self.start)),
@@ -542,15 +547,17 @@ impl TaskSet {
     }
 
     /// Reports an item of a task that failed by its own fault.
-    fn failed(&self, task: usize, counts: &OutcomeCounts, index: u64, failure: &Failure) {
+    fn failed(&self, task: usize, item: &FailedItem<'_>, is_alike: bool) {
         let mut known = self.known();
         if let Some(of) = known.counts.get_mut(task) {
-            of.clone_from(counts);
+            of.clone_from(item.counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
+        known.progress.tell_failure(Some(name), item);
+        if is_alike {
+            known.progress.tell_alike(Some(name), item.failure.kind);
+        }
         let all = known.all();
-        let facts = vec![("index", index.into()), ("task", name.into())];
-        known.progress.tell_failure(&self.item(task, index), facts, failure, &all);
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
@@ -635,6 +642,7 @@ struct TaskOutcomes<'a> {
     name: &'a str,
     lines: OutcomeLines,
     counts: OutcomeCounts,
+    first: FirstFailures,
     /// Number of items that the board knows to be done.
     shown: u64,
     /// Number of items that the task was given.
@@ -721,7 +729,10 @@ impl OutcomeSink for TaskOutcomes<'_> {
         self.record(|recorder| recorder.outcome(ItemOutcome { failure: Some(&failure), ..outcome }));
         if !cut_off {
             self.shown = self.counts.done;
-            self.board.failed(self.task, &self.counts, record.index, &failure);
+            let is_alike = self.first.note(&failure, &self.counts);
+            let (index, source) = (record.index, record.source.as_deref());
+            let item = FailedItem { index, source, failure: &failure, counts: &self.counts };
+            self.board.failed(self.task, &item, is_alike);
         }
         Recorded::Failure
     }

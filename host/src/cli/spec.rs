@@ -22,6 +22,7 @@ use wasmpool_core::policy::{CommandCall, CommandPipes, Failures, Halt, Isolate, 
 #[cfg(feature = "hosts")]
 use wasmpool_nats::url::BrokerUrl;
 use wasmpool_run::grants::{self, DirectoryGrant, PeerGrant, READABLE, WRITABLE};
+use wasmpool_run::output::NameTemplate;
 use wasmpool_scheduler::ChunkSize;
 
 /// The settings of one run: `map` and `exec` have many items, `call` has one.
@@ -197,9 +198,9 @@ pub struct ManyItems {
     pub journal: Sourced<Option<PathBuf>>,
     #[serde(skip)]
     pub resume: Sourced<bool>,
-    /// Not part of a journal's identity: such runs keep no journal.
     #[serde(skip)]
     pub results: Sourced<Option<PathBuf>>,
+    pub results_name: Sourced<Option<NameTemplate>>,
     #[serde(skip)]
     pub report: Vec<Sourced<ReportFile>>,
     #[serde(skip)]

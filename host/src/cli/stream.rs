@@ -88,8 +88,10 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     #[cfg(feature = "hosts")]
     let via = via(spec, 1)?;
     let made = FreshDirectory::of(options.results.as_deref());
-    let files = files(spec, &call)?;
-    let output = output(spec, lists)?;
+    let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose();
+    let journal = journal.map_err(FilesError::from)?;
+    let files = files(spec, &call, journal.as_ref().is_some_and(Journal::is_begun))?;
+    let output = output(spec, lists, journal)?.beside(files.as_ref().map(ResultFiles::directory));
     let reports = RunReports::of(spec)?;
     if let Some(files) = &files {
         files.remove_left().map_err(FilesError::from)?;
@@ -340,9 +342,8 @@ pub fn kept(options: &Options, form: ItemEncoding) -> Option<Arc<KeptColumns>> {
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
 /// ([`apart::check`]).
-pub fn output(spec: &RunSpec, lists: InputLists) -> Result<RunOutput, FilesError> {
+pub fn output(spec: &RunSpec, lists: InputLists, journal: Option<Journal>) -> Result<RunOutput, FilesError> {
     let options = &spec.items;
-    let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose()?;
     let claims = lists.are_there();
     if !journal.as_ref().is_some_and(Journal::is_begun) {
         lists.check(options, &spec.share_out)?;
@@ -361,12 +362,13 @@ pub fn output(spec: &RunSpec, lists: InputLists) -> Result<RunOutput, FilesError
 }
 
 /// Opens the directory for results that go to files of their own.
-fn files(spec: &RunSpec, call: &TaskCall) -> Result<Option<ResultFiles>, FilesError> {
+fn files(spec: &RunSpec, call: &TaskCall, resumed: bool) -> Result<Option<ResultFiles>, FilesError> {
     let options = &spec.items;
     let Some(directory) = &*options.results else {
         return Ok(None);
     };
-    let files = ResultFiles::create(directory, call.limits.max_output)?;
+    let form = formed(call.clone(), options).item_form;
+    let files = ResultFiles::create(directory, call.limits.max_output, (*options.results_name).clone(), form, resumed)?;
     let written = [
         ("--output", &options.output),
         ("--failed", &options.failed),
@@ -384,7 +386,7 @@ fn files(spec: &RunSpec, call: &TaskCall) -> Result<Option<ResultFiles>, FilesEr
 }
 
 /// Returns the identity by which a journal knows the run, besides its task and input: every field that is not skipped
-/// in [`RunSpec`], and whether results and failed items are kept in files.
+/// in [`RunSpec`], and whether results and failed items are kept in files, and each result in one of its own.
 fn identity(spec: &RunSpec, output: &RunOutput) -> RunIdentity {
     let kind = |target: Option<&OutputTarget>| match target.map(OutputTarget::can_be_cut) {
         None => "",
@@ -394,6 +396,7 @@ fn identity(spec: &RunSpec, output: &RunOutput) -> RunIdentity {
     RunIdentity::of_options(spec, option_of)
         .and("--output", kind(Some(&output.results)))
         .and("--failed", kind(output.failed.as_ref()))
+        .and("--results", if spec.items.results.is_some() { "a directory" } else { "" })
 }
 
 /// Returns the option that has the name of this member of a [`RunSpec`].

@@ -91,7 +91,7 @@ fn what_fails_again_is_written_as_it_was_the_first_time() {
     map(&task).arg("--failed").arg(folder.path("second")).arg(folder.path("first")).run().exits(1);
     map(&task).arg("--failed").arg(folder.path("third")).arg(folder.path("second")).run().exits(1);
     let third = std::fs::read_to_string(folder.path("third")).expect("it is there");
-    assert!(third.starts_with(r#"{"wasmpool":"failed","form":"json","input":[-2, 1.0],"index":0,"#), "{third}");
+    assert!(third.starts_with(r#"{"wasmpool":"failed","form":"json","input":[-2, 1.0],"index":1,"#), "{third}");
     assert_eq!(
         folder.lines("third").iter().map(|line| line["input"].clone()).collect::<Vec<_>>(),
         [json!([-2, 1.0]), json!(-3)]

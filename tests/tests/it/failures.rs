@@ -131,3 +131,17 @@ fn a_failure_whose_record_is_long_only_because_it_is_escaped_is_bounded_like_any
         "{said}"
     );
 }
+
+#[test]
+fn it_is_said_once_and_early_that_the_first_items_all_fail_alike() {
+    let says = |input: String| {
+        let output = map(&wat(SQUARE)).args(["-j", "1", "-c", "1"]).input(input).run().exits(1);
+        output.stderr.lines().filter(|line| line.contains("all failed alike")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let words = |count: usize| (0..count).map(|word| format!("\"word {word}\"\n")).collect::<String>();
+    let said = says(words(50));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("the first 10 items") && said[0].contains("--halt soon,fail=10"), "{said:?}");
+    assert_eq!(says(words(9)), [""; 0]);
+    assert_eq!(says(format!("7\n{}", words(50))), [""; 0]);
+}

@@ -119,9 +119,14 @@ fn failed_items_are_written_with_their_input_and_can_be_mapped_again() {
     let failed = folder.path().join("failed");
     let traps = wat(SEVENTH_TRAPS);
     via(&broker, map(&traps)).input(numbers(50)).arg("--failed").arg(&failed).run().exits(1);
-    let again = via(&broker, map(&wat(SQUARE))).arg(&failed).run().exits(0);
+    let lines = std::fs::read_to_string(&failed).unwrap();
+    assert!(lines.lines().nth(1).is_some_and(|line| line.contains("\"source\":\"-:8\"")), "{lines}");
+    let again = || via(&broker, map(&wat(SQUARE))).arg(&failed);
     let expected: Vec<String> = (0..50).step_by(7).map(|n| (n * n).to_string()).collect();
-    assert_eq!(again.lines(), expected);
+    assert_eq!(again().run().exits(0).lines(), expected);
+    // They keep the index that they had first.
+    let records = again().args(["--output-format", "records"]).run().exits(0).records();
+    assert_eq!(records.iter().map(|record| record.index()).collect::<Vec<_>>(), (0..50).step_by(7).collect::<Vec<_>>());
 }
 
 #[test]

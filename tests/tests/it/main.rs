@@ -82,6 +82,7 @@ mod scratch;
 mod sdk;
 mod several;
 mod shared;
+mod sources;
 mod streams;
 mod third_party;
 mod timeouts;

@@ -225,14 +225,14 @@ fn an_interrupted_run_says_how_it_goes_on_and_it_does() {
 
 #[test]
 fn that_all_items_fail_alike_is_said_once_and_early() {
-    let hint = "the first 20 items have all failed in the same way (invalid-input); --halt soon ends such a run";
+    let hint = "the first 10 items all failed alike (invalid-input); with --halt soon,fail=10 the run would end here";
     let said =
         |items: &str, args: &[&str]| map(&wat(SQUARE)).args(args).input(items).run().stderr.matches(hint).count();
     let wrong = "\"x\"\n";
     assert_eq!(said(&wrong.repeat(500), &[]), 1);
-    assert_eq!(said(&(wrong.repeat(10) + "3\n" + &wrong.repeat(500)), &[]), 0, "they are not all alike");
-    assert_eq!(said(&(wrong.repeat(10) + "true\n" + &wrong.repeat(500)), &[]), 0, "with other messages");
-    assert_eq!(said(&wrong.repeat(19), &[]), 0, "too few to tell");
+    assert_eq!(said(&(wrong.repeat(5) + "3\n" + &wrong.repeat(500)), &[]), 0, "they are not all alike");
+    assert_eq!(said(&(wrong.repeat(5) + "[true]\n" + &wrong.repeat(500)), &[]), 0, "with other messages");
+    assert_eq!(said(&wrong.repeat(9), &[]), 0, "too few to tell");
     assert_eq!(said(&wrong.repeat(500), &["--halt", "soon,fail=100"]), 0, "it was thought of");
     assert_eq!(said(&wrong.repeat(500), &["-q"]), 0);
 }

@@ -79,6 +79,17 @@ fn the_message_of_a_panic_is_what_it_says_with_the_trap_behind_it() {
     assert_eq!(records[1].message(), "wasm trap: wasm `unreachable` instruction executed");
 }
 
+#[test]
+fn the_trace_of_a_panic_has_the_guest_first_and_counts_the_frames_of_the_standard_library() {
+    let records = records(map(&built("misbehave")), "\"panic\"\n");
+    let trace = records[0].get("trace").and_then(|trace| trace.as_array()).expect("a trap has one");
+    let (last, own) = trace.split_last().expect("it has frames");
+    assert!(last.to_string().contains("frames of the standard library)"), "{trace:?}");
+    assert!(!own.is_empty() && own.len() < 6, "{trace:?}");
+    let is_of_the_library = |frame: &&serde_json::Value| frame.as_str().is_some_and(|name| name.starts_with("std::"));
+    assert!(!own.iter().any(|frame| is_of_the_library(&frame)), "{trace:?}");
+}
+
 /// Returns a function of a core module that prints this text several times to standard error, and then runs this body.
 pub fn prints_and(text: &str, times: u32, body: &str) -> Task {
     let (length, bytes) = (text.len(), text.replace('\n', "\\n"));
@@ -152,6 +163,12 @@ fn what_was_not_granted_is_listed_with_a_failure_and_advised_where_it_can_be_the
     let panic = &records(map(&built("misbehave")), "\"panic\"\n")[0];
     assert_eq!(panic.get("denied"), Some(&json!(["variables of the environment (--env NAME=VALUE)"])));
     assert!(!panic.message().contains("--env"), "{}", panic.message());
+    // The guest's language has looked for a directory and a variable, and the guest fails for a reason of its own.
+    let advised = ["--dir", "--env"];
+    for own in ["\"err:no permission to sell to minors\"", "\"err:the directory of customers has no such name\""] {
+        let message = records(map(&built("misbehave")), &format!("{own}\n")).remove(0).message().to_owned();
+        assert!(!advised.iter().any(|option| message.contains(option)), "{message}");
+    }
     // An `err` about something else, of a guest that has looked for a directory, and one about a file.
     let reach = |order: &str| {
         let run = map(&built("reach")).args(["-j", "1", "--isolate", "worker"]);

@@ -234,3 +234,106 @@ fn a_begun_result_that_the_run_reads_is_not_removed() {
     exec(&results).input("1\n").run().exits(0);
     assert_eq!(names(&results), ["0"]);
 }
+
+/// Returns a run of a task that gives back what it gets, with results in files named by a template.
+fn named(format: &str, results: &Path, template: &str) -> Run {
+    let run =
+        wasmpool().arg("map").task(&wat(echo_string())).args(["--input-format", format, "--results-name", template]);
+    run.arg("--results").arg(results)
+}
+
+#[test]
+fn results_are_named_by_their_items() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = |name: &str| folder.path().join(name);
+    let read = |dir: &str, name: &str| fs::read_to_string(results(dir).join(name)).expect("it is there");
+    let files = ["photo.tar.png", "plain"].map(|name| {
+        fs::write(results(name), name).expect("written");
+        results(name).display().to_string()
+    });
+    let output = named("files", &results("files"), "{/.}-{#}.out").input(files.join("\n")).run().exits(0);
+    assert_eq!(names(&results("files")), ["photo.tar-0.out", "plain-1.out"]);
+    assert_eq!(read("files", "plain-1.out"), "plain");
+    assert!(output.text().contains("plain-1.out"), "{}", output.text());
+    named("lines", &results("lines"), "{}.txt").input("a b\nc\n").run().exits(0);
+    assert_eq!(names(&results("lines")), ["a b.txt", "c.txt"]);
+    named("jsonl", &results("jsonl"), "{.}.txt").input("\"a.b\"\n").run().exits(0);
+    assert_eq!(names(&results("jsonl")), ["a.txt"]);
+    let (csv, body) = (results("csv"), r#"(func (export "minus") (param i64 i64) (result i64) (local.get 0))"#);
+    let minus = component(body, &[lift("minus", r#"(param "from" s64) (param "take" s64) (result s64)"#)]);
+    let run = wasmpool().arg("map").task(&wat(minus)).args(["--input-format", "csv", "--results-name", "{id}.txt"]);
+    run.arg("--results").arg(&csv).input("from,take,id\n1,2,a\n3,4,b\n").run().exits(0);
+    assert_eq!((names(&csv), &*read("csv", "b.txt")), (vec!["a.txt".to_owned(), "b.txt".to_owned()], "3"));
+}
+
+#[test]
+fn no_result_replaces_another_or_leaves_the_directory() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    let items = "a\nb\na\n../c\n\n.hidden\n";
+    let output = named("lines", &results, "{}").args(["--output-format", "records"]).input(items).run().exits(1);
+    assert_eq!(output.kinds(), ["ok", "ok", "invalid-output", "invalid-output", "invalid-output", "invalid-output"]);
+    assert_eq!(names(&results), ["a", "b"]);
+    assert_eq!(names(folder.path()), ["results"]);
+    let message = output.records()[2].message().to_owned();
+    assert!(message.contains("`a`") && message.contains("--results-name"), "{message}");
+    for (template, said) in [("x", "same for every item"), ("a/{#}", "holds a `/`"), ("{", "not closed")] {
+        let output = named("lines", &folder.path().join("none"), template).input("a\n").run().exits(2);
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+    let run = wasmpool().arg("map").task(&wat(echo_string())).args(["--results-name", "{}"]).input("\"a\"\n");
+    assert!(run.run().exits(2).stderr.contains("add --results DIR"));
+}
+
+#[test]
+fn the_result_of_an_item_that_runs_again_is_named_by_its_first_index() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    let line = |index: u64| {
+        format!(
+            r#"{{"wasmpool":"failed","form":"json","input":"x{index}","index":{index},"status":"failed","message":"m"}}"#
+        )
+    };
+    let items = [line(41), line(7), "\"own\"".to_owned(), line(41), line(2)].join("\n");
+    let run = wasmpool().arg("map").task(&wat(echo_string())).args(["--output-format", "records", "--results"]);
+    let output = run.arg(&results).input(items).run().exits(1);
+    let kinds: Vec<_> = output.records().iter().map(|record| (record.index(), record.kind().to_owned())).collect();
+    let wanted = [(41, "ok"), (7, "ok"), (2, "ok"), (41, "invalid-output"), (2, "invalid-output")];
+    assert_eq!(kinds, wanted.map(|(index, kind)| (index, kind.to_owned())));
+    assert_eq!(names(&results), ["2", "41", "7"]);
+    assert_eq!(fs::read_to_string(results.join("41")).expect("it is there"), "x41");
+}
+
+#[test]
+fn results_in_files_are_all_there_after_a_run_that_was_killed_and_resumed() {
+    for template in ["{#}", "{}.out"] {
+        let folder = TempDir::new().expect("a temporary directory");
+        let results = folder.path().join("results");
+        let items = "1\n2\nx\n3\n4\n";
+        let run = |timeout: &str| {
+            let run = exec(&results).args(["-j", "1", "-c", "1", "--timeout", timeout, "--results-name", template]);
+            run.arg("--journal").arg(folder.path().join("journal")).arg("--resume")
+        };
+        let mut host = run("10m").start();
+        let mut input = host.stdin.take().expect("a pipe");
+        input.write_all(items.as_bytes()).expect("it reads");
+        let second = template.replace("{#}", "1").replace("{}", "2");
+        until("the second result", || results.join(&second).exists().then_some(()));
+        host.signal(Signal::SIGKILL);
+        host.wait();
+        // An item of the earlier run has a file that nobody has promised; it is written again.
+        let output = run("1s").input(items).run().exits(1);
+        assert!(output.stderr.contains("1 of 5 items failed: 1 timeout"), "{}", output.stderr);
+        let wanted = ["0", "1", "3", "4"].iter().zip(["1", "2", "3", "4"]);
+        let wanted: Vec<_> = wanted.map(|(index, item)| template.replace("{#}", index).replace("{}", item)).collect();
+        assert_eq!(names(&results), wanted);
+        for name in &wanted {
+            assert_eq!(fs::metadata(results.join(name)).expect("it is there").len(), 65_536, "{name}");
+        }
+        // Nothing is left to do; and a directory that is gone is missed.
+        run("1s").input(items).run().exits(1);
+        fs::remove_dir_all(&results).expect("removed");
+        let output = run("1s").input(items).run().exits(2);
+        assert!(output.stderr.contains("is gone"), "{}", output.stderr);
+    }
+}

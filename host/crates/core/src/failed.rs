@@ -56,6 +56,10 @@ struct FailedLine<'a> {
     delimiter: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Cow<'a, str>,
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow, default)]
+    source: Option<Cow<'a, str>>,
 }
 
 impl FailedLine<'_> {
@@ -105,6 +109,24 @@ pub fn read(item: &[u8]) -> Option<Result<ReadItem<'_>, Failure>> {
         }
         FailedInput::Unreadable => invalid(line.message),
     }
+}
+
+/// Returns true if the bytes are the line of a failed item.
+pub fn is_line(item: &[u8]) -> bool {
+    parse(item).is_some()
+}
+
+/// Where a failed item was in the run in which it failed first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OriginalPlace<'a> {
+    pub index: Option<u64>,
+    pub source: Option<Cow<'a, str>>,
+}
+
+/// Returns where the item of a line was originally, or `None` if the bytes are not such a line.
+pub fn original(item: &[u8]) -> Option<OriginalPlace<'_>> {
+    let FailedLine { index, source, .. } = parse(item)?;
+    Some(OriginalPlace { index, source })
 }
 
 /// Meaning of a failed item's line in an input whose lines name files.
@@ -306,6 +328,17 @@ mod tests {
             let record = format!(r#"{{"index":1,"status":"failed",{}"#, rest);
             prop_assert!(read(record.as_bytes()).is_none());
         }
+    }
+
+    #[test]
+    fn a_line_says_where_its_item_was_originally() {
+        let place =
+            |line: &str| original(line.as_bytes()).map(|place| (place.index, place.source.map(Cow::into_owned)));
+        let line = r#"{"wasmpool":"failed","form":"json","input":7,"index":41,"status":"failed","message":"m""#;
+        let source = Some("a \"b\".csv:42".to_owned());
+        assert_eq!(place(&format!("{line},\"source\":\"a \\\"b\\\".csv:42\"}}")), Some((Some(41), source)));
+        assert_eq!(place(&format!("{line}}}")), Some((Some(41), None)));
+        assert_eq!(place("7"), None);
     }
 
     fn unread(raw: &RawText<'_>) -> Vec<u8> {

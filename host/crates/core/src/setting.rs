@@ -38,6 +38,8 @@ pub enum Setting {
     NoHeader,
     /// Output without what is known of an item beside its value.
     OutputOfValues,
+    /// How the files of results are named.
+    ResultsName,
     Scratch,
     /// A shared object.
     Share,
@@ -47,7 +49,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 25] = [
+    pub const ALL: [Setting; 26] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -69,6 +71,7 @@ impl Setting {
         Setting::Net,
         Setting::NoHeader,
         Setting::OutputOfValues,
+        Setting::ResultsName,
         Setting::Scratch,
         Setting::Share,
         Setting::ShareOf,
@@ -99,6 +102,7 @@ impl Setting {
             Setting::Net => "`grant_net`",
             Setting::NoHeader => "`no_header`",
             Setting::OutputOfValues => "plain values",
+            Setting::ResultsName => "the names of results",
             Setting::Scratch => "`grant_scratch`",
             Setting::Share => "`share`",
             Setting::ShareOf => "`share`, which takes an object that a `Manager` created as \"NAME\"",

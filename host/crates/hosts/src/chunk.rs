@@ -88,7 +88,7 @@ impl ChunkHead {
             return None;
         }
         let sizes = sizes(&body, self.name.count)?;
-        Some(Batch { bytes: body.into(), last: Bytes::new(), sizes })
+        Some(Batch { bytes: body.into(), sizes, ..Batch::default() })
     }
 }
 

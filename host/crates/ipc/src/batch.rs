@@ -1,9 +1,13 @@
 //! Items that have been read, in the form in which they are written to a lane.
 
+mod places;
+
 use std::error::Error;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
+pub use places::{ItemPlace, ItemPlaces};
 
 use crate::copy::append;
 use crate::lane::frame::{ITEM_HEADER, ItemTag, item_header, read_item_header};
@@ -20,6 +24,8 @@ pub struct Batch {
     pub last: Bytes,
     /// Size of each item without its header.
     pub sizes: Vec<u32>,
+    /// Where the items came from, as far as that is known.
+    pub places: ItemPlaces,
 }
 
 const TOO_LONG: &str = "the item is longer than 4 GiB";
@@ -49,6 +55,16 @@ impl Batch {
         self.bytes.extend_from_slice(&item_header(ItemTag::Item, len));
         self.sizes.push(len);
         self.last = item;
+    }
+
+    /// Notes that the next item stands on this line of an input, and those behind it on the lines that follow.
+    pub fn at_line(&mut self, input: &Arc<str>, line: u64) {
+        self.places.line(self.sizes.len(), input, line);
+    }
+
+    /// Notes where the next item comes from, and which index it had in an earlier run.
+    pub fn at(&mut self, source: &str, index: Option<u64>) {
+        self.places.named(self.sizes.len(), source, index);
     }
 
     /// Copies the last item to where the others are, so that more can follow.
@@ -134,7 +150,7 @@ impl Batch {
     pub fn take(&mut self) -> Batch {
         let bytes = (self.bytes.len() + self.bytes.len() / 8).min(ROOM);
         let (bytes, sizes) = (Vec::with_capacity(bytes), Vec::with_capacity(self.sizes.len()));
-        std::mem::replace(self, Batch { bytes, sizes, last: Bytes::new() })
+        std::mem::replace(self, Batch { bytes, sizes, ..Batch::default() })
     }
 }
 
@@ -163,6 +179,8 @@ pub struct BatchPart<'a> {
     /// Contents of the last item, as in [`Batch::last`].
     pub last: Bytes,
     pub sizes: &'a [u32],
+    /// The places of the batch's items, and which of these the part has.
+    places: (&'a ItemPlaces, Range<usize>),
 }
 
 impl Batch {
@@ -174,7 +192,7 @@ impl Batch {
         let last = if !sizes.is_empty() && items.end == self.sizes.len() { self.last.clone() } else { Bytes::new() };
         // A part without items has no bytes, even at the end of a batch whose last item is kept elsewhere.
         let bytes = if sizes.is_empty() { &[][..] } else { &self.bytes[start..end] };
-        BatchPart { bytes, last, sizes }
+        BatchPart { bytes, last, sizes, places: (&self.places, items) }
     }
 
     /// Appends items of another batch.
@@ -183,6 +201,8 @@ impl Batch {
             return;
         }
         self.copy_last();
+        let (places, items) = part.places;
+        self.places.append(self.sizes.len(), places, items);
         self.bytes.extend_from_slice(part.bytes);
         self.sizes.extend_from_slice(part.sizes);
         self.last = part.last;

@@ -169,6 +169,11 @@ impl OpenDirectory {
         self.0.sync_all()
     }
 
+    /// Syncs the whole file system on which the directory is: all files in it at once.
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&*self.0)?)
+    }
+
     pub fn remove(&self, name: impl Arg) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&*self.0, name, AtFlags::empty())?)
     }

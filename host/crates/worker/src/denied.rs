@@ -63,23 +63,24 @@ impl Display for MissedGrant {
 }
 
 /// Words of guests, in various languages, that lack a file, a peer or a variable.
-const OF_FILES: [&str; 22] = [
+const OF_FILES: [&str; 23] = [
     "no such file",
+    "no such directory",
     "file not found",
     "entity not found",
-    "notfound",
+    "filenotfounderror",
+    "kind: notfound",
     "noent",
     "no-entry",
-    "directory",
     "preopen",
     "pre-opened",
     "bad file",
     "file descriptor",
     "badf",
-    "permission",
-    "not permitted",
+    "permission denied",
+    "permissiondenied",
+    "operation not permitted",
     "eacces",
-    "access denied",
     "notcapable",
     "not capable",
     "cannot open",
@@ -321,6 +322,9 @@ mod tests {
             "odd number, at assembly/index.ts:3:7",
             "can't access property \"foo\" of null, at half@source.js:3:26",
             "the key was not found",
+            "a customer of this name is in no directory",
+            "no permission to sell to minors",
+            "NotFound: there is no such order",
         ] {
             for kind in [FailureKind::Trap, FailureKind::Exit, FailureKind::Error] {
                 for missed in

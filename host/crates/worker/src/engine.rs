@@ -1,11 +1,16 @@
 //! Settings of the engine: those that compiling and running must agree on, and the pool for the one instance of a
 //! worker.
 
+use std::num::NonZeroUsize;
+
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
 };
 
 use wasmpool_core::artifact::{EngineProfile, InstanceNeeds, TABLE_ELEMENTS};
+
+/// Maximum number of frames of a guest's stack that are looked at: a panic has a dozen of its own.
+const FRAMES: usize = 40;
 
 /// Returns the settings of an engine that compiles.
 pub fn config(profile: EngineProfile) -> Config {
@@ -98,6 +103,7 @@ pub fn for_worker(
     let mut config = shared_config(profile);
     // A worker only loads what was compiled. A compiler takes some time to set up, and the process has no use for it.
     config.enable_compiler(false);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES));
     let keep_resident = if swap { 0 } else { KEEP_RESIDENT };
     if let Some(needs) = needs {
         // Garbage-collected values and exceptions live in a memory of their own.

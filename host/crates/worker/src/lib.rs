@@ -41,6 +41,7 @@ mod state;
 mod texts;
 mod told;
 mod toolchain;
+mod trace;
 mod used_up;
 pub mod value;
 mod wasi;

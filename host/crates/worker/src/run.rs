@@ -26,6 +26,7 @@ use super::state::StoreState;
 use super::texts::Texts;
 use super::told;
 use super::toolchain::GuestAbort;
+use super::trace;
 use super::wasi::Wasi;
 use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
@@ -42,8 +43,6 @@ use wasmpool_sandbox as sandbox;
 
 /// Fuel of the functions that the compile process adds, which no item pays for.
 const OWN_FUEL: u64 = 1 << 40;
-/// Maximum number of frames of a guest's stack in a record.
-const TRACE: usize = 20;
 /// Time that the host has to end a worker whose shared objects are lost.
 const UNTIL_ENDED: Duration = Duration::from_secs(10);
 
@@ -243,6 +242,10 @@ impl Runner {
     /// Runs the item with this index. Writes its encoded result to `out`, or places it in the lane if that was lent.
     pub fn run(&mut self, tag: ItemTag, item: &[u8], index: u64, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
         out.clear();
+        // A command may be told the index; an item that failed in an earlier run keeps the one that it had there.
+        let again = tag == ItemTag::Item && self.call.takes_failed && self.task.manner == CallStrategy::Command;
+        let original = again.then(|| failed::original(item)?.index).flatten();
+        let index = original.unwrap_or(index);
         let (item, form) = self.open(tag, item)?;
         if self.call.only_checked {
             out.extend_from_slice(b"null");
@@ -1099,16 +1102,8 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
         }
     };
     let mut failure = Failure::new(kind, message);
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        failure.trace = backtrace
-            .frames()
-            .iter()
-            .take(TRACE)
-            .map(|frame| match frame.func_name() {
-                Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-                None => format!("<function {}>", frame.func_index()),
-            })
-            .collect();
+    if let Some(stack) = error.downcast_ref::<WasmBacktrace>() {
+        failure.trace = trace::frames(stack);
     }
     failure
 }

@@ -24,10 +24,10 @@ use super::whole::WholeFile;
 use figures::{Report, RunEndFigures};
 pub use record::RunRecorder;
 use wasmpool_core::layer::LayerPart;
-use wasmpool_core::outcome::{Failure, GuestOutput, OutcomeCounts};
+use wasmpool_core::outcome::{GuestOutput, OutcomeCounts};
 use wasmpool_core::text::ForeignText;
 use wasmpool_ipc::lane::InstanceCounts;
-use wasmpool_run::output::{ItemOutcome, RunWatcher};
+use wasmpool_run::output::{FailedItem, ItemOutcome, RunWatcher};
 use wasmpool_run::supervisor::WorkerNews;
 use wasmpool_scheduler::WorkerId;
 
@@ -186,8 +186,8 @@ impl RunWatcher for RecordedProgress {
         self.progress.resumed(counts);
     }
 
-    fn failed(&mut self, index: u64, failure: &Failure, counts: &OutcomeCounts) {
-        self.progress.failed(index, failure, counts);
+    fn failed(&mut self, item: &FailedItem<'_>) {
+        self.progress.failed(item);
     }
 
     fn follows_outcomes(&self) -> bool {

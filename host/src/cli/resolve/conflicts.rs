@@ -258,10 +258,8 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
             let flatten = function.flatten.option_name("--flatten").to_string();
             return Err(UsageError::FlattenedResults { results, flatten });
         }
-        if items.journal.is_some() {
-            let journal = items.journal.option_name("--journal").to_string();
-            return Err(UsageError::JournalOfResults { results, journal });
-        }
+    } else if items.results_name.is_some() {
+        return Err(UsageError::NameOfNoResults { name: items.results_name.option_name("--results-name").to_string() });
     }
     if *items.input_format != InputFormat::Csv {
         let other = items.csv_delimiter.is_some_and(|delimiter| delimiter != b',');

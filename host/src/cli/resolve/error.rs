@@ -40,8 +40,8 @@ pub enum UsageError {
     ResumeOfNothing { resume: String },
     #[error("{results} is one file for each item, and {flatten} makes several of one: leave one out")]
     FlattenedResults { results: String, flatten: String },
-    #[error("{results} keeps no journal, and {journal} wants one: use -o FILE with --journal, or --results without")]
-    JournalOfResults { results: String, journal: String },
+    #[error("{name} names the files of --results: add --results DIR")]
+    NameOfNoResults { name: String },
     #[error("two shared objects are called {}: {share} wants a name of its own for each", ForeignText::of(.name))]
     ShareTwice { name: String, share: String },
     #[error("{share} is given more than {MOST_OBJECTS} times, which is the most for one run")]

@@ -319,6 +319,7 @@ fn many_items(
         results: sourced!(from, items.results),
         report: each(from.of("report", &items.report)),
         trace: sourced!(from, items.trace),
+        results_name: sourced!(from, items.results_name),
         progress: sourced!(from, items.progress),
     })
 }

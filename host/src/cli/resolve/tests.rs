@@ -11,7 +11,7 @@ fn identity(spec: &RunSpec) -> RunIdentity {
 
 /// Options that may differ between a run and its `--resume`: those for its speed, its messages and its paths. Those of
 /// the second list are refused beside `--journal`, so no run that is resumed has them.
-const MAY_CHANGE: [&str; 28] = [
+const MAY_CHANGE: [&str; 29] = [
     "check",
     "chunk-size",
     "color",
@@ -29,6 +29,7 @@ const MAY_CHANGE: [&str; 28] = [
     "quiet",
     "report",
     "resume",
+    "results",
     "retries",
     "retry-on",
     "sandbox",
@@ -41,7 +42,7 @@ const MAY_CHANGE: [&str; 28] = [
     "via-storage",
     "workers",
 ];
-const HAVE_NO_JOURNAL: [&str; 6] = ["results", "set-aside", "share", "share-in", "share-out", "task"];
+const HAVE_NO_JOURNAL: [&str; 5] = ["set-aside", "share", "share-in", "share-out", "task"];
 /// Options that no message names as the cause of an error.
 const WITHOUT_SOURCE: [&str; 5] = ["color", "log-format", "policy", "quiet", "verbose"];
 
@@ -68,6 +69,7 @@ fn value(option: &str) -> Option<&'static str> {
         "creds" | "failed" | "journal" | "nkey" | "output" | "policy" | "results" | "share-in" | "share-out"
         | "tls-ca" | "trace" => "file",
         "function" => "f",
+        "results-name" => "{#}.out",
         "halt" => "now",
         "init" => "1",
         "input-format" => "csv",
@@ -120,6 +122,7 @@ fn with(command: &str, option: &str) -> RunSpec {
         "null" => &["--input-format=files"],
         "resume" => &["--journal=file"],
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
+        "results-name" => &["--results=file"],
         "set-aside" => &["--task=a=b.wasm"],
         "share-in" | "share-out" => &["--share=jobs=queue"],
         "via-storage" => &["--via=nats://127.0.0.1"],

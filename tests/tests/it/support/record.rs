@@ -81,7 +81,7 @@ impl Record {
     fn check(&self, line: &str) {
         let status = self.0.get("status").and_then(Value::as_str);
         let mut needed = vec!["index", "status", "elapsed_us", "attempts"];
-        let mut allowed = vec!["task", "kept", "host", "worker", "stdout", "stderr"];
+        let mut allowed = vec!["task", "kept", "host", "worker", "source", "stdout", "stderr"];
         match status {
             Some("ok") => {
                 needed.extend(["value", "worker"]);

@@ -242,6 +242,10 @@ impl CsvItems {
             // `end_broken_row` has kept the whole text.
             text = b"";
         }
+        if !self.is_header() {
+            let line = self.begin(text);
+            batch.at_line(self.inputs.source(), line);
+        }
         let cells = row::split(&self.cells, &self.ends[..self.columns]);
         let count = cells.len();
         let problem = match &self.header {
@@ -283,6 +287,13 @@ impl CsvItems {
         }
         self.next_row();
         Ok(())
+    }
+
+    /// Returns the line in which the row that ends with `end` begins.
+    fn begin(&self, end: &[u8]) -> u64 {
+        // The rest of the end of the row before, and blank lines, which are no rows.
+        let blank = self.text.iter().chain(end).take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        self.line + blank.filter(|byte| **byte == b'\n').count() as u64
     }
 
     fn next_row(&mut self) {
@@ -366,6 +377,7 @@ impl CsvItems {
                 "line {at} of {name} is in a quoted cell that opens in line {open} and is closed in line {close}, in front of \
                  other text; is a quote missing, or one too many?"
             );
+            batch.at_line(self.inputs.source(), at);
             batch.push_unreadable(&reason, &self.raw(text));
         }
         self.row += lines.len() as u64 - 1;

@@ -31,12 +31,28 @@ fn of_another_input() -> String {
 #[derive(Debug)]
 pub struct FileItems {
     paths: LineItems,
-    /// Paths that were read but not yet opened, or the reason why one could not be read.
-    waiting: VecDeque<Result<Vec<u8>, String>>,
+    /// Paths that were read but not yet opened.
+    waiting: VecDeque<ListedFile>,
     longest: usize,
     written: WrittenTo,
     links: InputLinks,
     more: bool,
+}
+
+/// A line of a list.
+#[derive(Debug)]
+enum ListedFile {
+    Path(Vec<u8>),
+    /// The line of a failed item, and where it stands.
+    Again {
+        line: Vec<u8>,
+        place: String,
+    },
+    /// The reason why a line could not be read, and where it stands.
+    Unreadable {
+        reason: String,
+        place: String,
+    },
 }
 
 impl FileItems {
@@ -50,9 +66,16 @@ impl FileItems {
     fn read_paths(&mut self) -> io::Result<()> {
         let mut batch = Batch::default();
         self.more = self.paths.next(&mut batch)?;
-        self.waiting.extend(batch.iter().map(|(tag, path)| match tag {
-            ItemTag::Item => Ok(path.to_vec()),
-            ItemTag::Unreadable => Err(String::from_utf8_lossy(failed::split_unreadable(path).0).into_owned()),
+        self.waiting.extend(batch.iter().enumerate().map(|(nth, (tag, line))| {
+            let place = || batch.places.of(nth).map(|place| place.to_string()).unwrap_or_default();
+            match tag {
+                ItemTag::Unreadable => {
+                    let reason = String::from_utf8_lossy(failed::split_unreadable(line).0).into_owned();
+                    ListedFile::Unreadable { reason, place: place() }
+                }
+                ItemTag::Item if failed::is_line(line) => ListedFile::Again { line: line.to_vec(), place: place() },
+                ItemTag::Item => ListedFile::Path(line.to_vec()),
+            }
         }));
         Ok(())
     }
@@ -61,7 +84,7 @@ impl FileItems {
 impl ItemSource for FileItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         while batch.size() < BATCH {
-            let Some(path) = self.waiting.pop_front() else {
+            let Some(listed) = self.waiting.pop_front() else {
                 // Files that were read are handed over before another read, which may block.
                 if !batch.is_empty() || !self.more {
                     return Ok(self.more);
@@ -69,18 +92,16 @@ impl ItemSource for FileItems {
                 self.read_paths()?;
                 return Ok(self.more || !self.waiting.is_empty());
             };
-            let path = match path {
-                Ok(path) => path,
-                Err(reason) => {
-                    batch.push_unreadable(&reason, &RawText::Nothing);
-                    continue;
+            match listed {
+                ListedFile::Path(path) => {
+                    batch.at(&String::from_utf8_lossy(&path), None);
+                    self.push_file(&path, batch);
                 }
-            };
-            match failed::read_named(&path) {
-                None => self.push_file(&path, batch),
-                Some(NamedInput::Path(path)) => self.push_file(&path, batch),
-                Some(NamedInput::Item(item)) => batch.push(&item),
-                Some(NamedInput::Other) => batch.push_unreadable(&of_another_input(), &RawText::Line(&path)),
+                ListedFile::Again { line, place } => self.push_again(&line, &place, batch),
+                ListedFile::Unreadable { reason, place } => {
+                    batch.at(&place, None);
+                    batch.push_unreadable(&reason, &RawText::Nothing);
+                }
             }
         }
         Ok(true)
@@ -88,6 +109,23 @@ impl ItemSource for FileItems {
 }
 
 impl FileItems {
+    /// Appends the item of a failed item's line, under the index that it had first.
+    fn push_again(&self, line: &[u8], place: &str, batch: &mut Batch) {
+        let original = failed::original(line);
+        let (index, source) = original.map_or((None, None), |original| (original.index, original.source));
+        let named = failed::read_named(line);
+        let path = match &named {
+            Some(NamedInput::Path(path)) => Some(String::from_utf8_lossy(path)),
+            _ => None,
+        };
+        batch.at(path.or(source).as_deref().unwrap_or(place), index);
+        match named {
+            Some(NamedInput::Path(path)) => self.push_file(&path, batch),
+            Some(NamedInput::Item(item)) => batch.push(&item),
+            Some(NamedInput::Other) | None => batch.push_unreadable(&of_another_input(), &RawText::Line(line)),
+        }
+    }
+
     fn push_file(&self, path: &[u8], batch: &mut Batch) {
         let name = Path::new(std::ffi::OsStr::from_bytes(path));
         match read(name, self.longest, &self.written, &self.links) {

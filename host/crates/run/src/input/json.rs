@@ -1,5 +1,7 @@
 //! Cuts JSON text that goes over any number of lines into items: the elements of one array, or values one after the other.
 
+use std::sync::Arc;
+
 use super::Batch;
 use super::lines::too_long;
 use wasmpool_core::failed::RawText;
@@ -104,13 +106,13 @@ impl JsonCutter {
         JsonCutter { place: Place::Begin, longest, item: Vec::new(), dropped: 0, line: 1, array: None, begun: 1 }
     }
 
-    /// Cuts the next bytes.
-    pub fn cut(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), JsonCutError> {
+    /// Cuts the next bytes of this input.
+    pub fn cut(&mut self, bytes: &[u8], input: &Arc<str>, batch: &mut Batch) -> Result<(), JsonCutError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match self.place {
-                Place::Nested(depth) => at += self.nested(depth, &bytes[at..], batch),
-                Place::Text(depth) => at += self.text(depth, &bytes[at..], batch),
+                Place::Nested(depth) => at += self.nested(depth, &bytes[at..], input, batch),
+                Place::Text(depth) => at += self.text(depth, &bytes[at..], input, batch),
                 Place::Escaped(depth) => {
                     self.keep(&[byte]);
                     self.place = Place::Text(depth);
@@ -122,7 +124,7 @@ impl JsonCutter {
                     self.keep(&bytes[at..at + count]);
                     at += count;
                     if end.is_some() {
-                        self.end_item(batch);
+                        self.end_item(input, batch);
                     }
                 }
                 _ if byte.is_ascii_whitespace() => {
@@ -138,7 +140,7 @@ impl JsonCutter {
     }
 
     /// Ends the text.
-    pub fn end(&mut self, batch: &mut Batch) -> Result<(), JsonCutError> {
+    pub fn end(&mut self, input: &Arc<str>, batch: &mut Batch) -> Result<(), JsonCutError> {
         let open = |line: u64, what: &str| {
             Err(JsonCutError {
                 line,
@@ -146,7 +148,7 @@ impl JsonCutter {
             })
         };
         match (self.place, self.array) {
-            (Place::Word, None) => self.end_item(batch),
+            (Place::Word, None) => self.end_item(input, batch),
             (Place::Begin | Place::Between | Place::End, _) => {}
             (_, Some(line)) => return open(line, "JSON array"),
             (_, None) => return open(self.begun, "JSON value"),
@@ -196,7 +198,7 @@ impl JsonCutter {
     }
 
     /// Takes a part of an item outside of strings, and returns its length.
-    fn nested(&mut self, mut depth: u64, bytes: &[u8], batch: &mut Batch) -> usize {
+    fn nested(&mut self, mut depth: u64, bytes: &[u8], input: &Arc<str>, batch: &mut Batch) -> usize {
         let mut start = 0;
         for (at, &byte) in bytes.iter().enumerate() {
             match byte {
@@ -205,7 +207,7 @@ impl JsonCutter {
                     depth -= 1;
                     if depth == 0 {
                         self.keep(&bytes[start..=at]);
-                        self.end_item(batch);
+                        self.end_item(input, batch);
                         return at + 1;
                     }
                 }
@@ -228,7 +230,7 @@ impl JsonCutter {
     }
 
     /// Takes a part of a string, and returns its length.
-    fn text(&mut self, depth: u64, bytes: &[u8], batch: &mut Batch) -> usize {
+    fn text(&mut self, depth: u64, bytes: &[u8], input: &Arc<str>, batch: &mut Batch) -> usize {
         let Some(at) = memchr::memchr2(b'"', b'\\', bytes) else {
             self.keep(bytes);
             return bytes.len();
@@ -236,7 +238,7 @@ impl JsonCutter {
         self.keep(&bytes[..=at]);
         match (bytes[at], depth) {
             (b'\\', _) => self.place = Place::Escaped(depth),
-            (_, 0) => self.end_item(batch),
+            (_, 0) => self.end_item(input, batch),
             _ => self.place = Place::Nested(depth),
         }
         at + 1
@@ -249,7 +251,8 @@ impl JsonCutter {
         }
     }
 
-    fn end_item(&mut self, batch: &mut Batch) {
+    fn end_item(&mut self, input: &Arc<str>, batch: &mut Batch) {
+        batch.at_line(input, self.begun);
         self.place = if self.array.is_some() { Place::Behind } else { Place::Between };
         match self.dropped {
             0 if self.item.len() > KEPT => batch.push_whole(std::mem::take(&mut self.item).into()),
@@ -276,10 +279,10 @@ mod tests {
 
     /// Cuts a text that comes in pieces of this size.
     fn cut(text: &str, piece: usize) -> Result<Vec<String>, (u64, String)> {
-        let (mut cutter, mut batch) = (JsonCutter::new(1 << 20), Batch::default());
+        let (mut cutter, mut batch, input) = (JsonCutter::new(1 << 20), Batch::default(), Arc::from("-"));
         let pieces = text.as_bytes().chunks(piece);
-        let cut = pieces.into_iter().try_for_each(|piece| cutter.cut(piece, &mut batch));
-        cut.and_then(|()| cutter.end(&mut batch)).map_err(|e| (e.line, e.to_string()))?;
+        let cut = pieces.into_iter().try_for_each(|piece| cutter.cut(piece, &input, &mut batch));
+        cut.and_then(|()| cutter.end(&input, &mut batch)).map_err(|e| (e.line, e.to_string()))?;
         Ok(batch.iter().map(|(_, item)| String::from_utf8_lossy(item).into_owned()).collect())
     }
 

@@ -52,6 +52,10 @@ pub struct LineItems {
     dropped: usize,
     /// Size of the last such item, within bounds: the next is likely to be similar.
     last: usize,
+    /// Number of lines of the current input that have ended.
+    line: u64,
+    /// True if the next item does not stand on the line behind that of the item before it in its batch.
+    apart: bool,
 }
 
 impl LineItems {
@@ -68,12 +72,16 @@ impl LineItems {
             partial: Vec::new(),
             dropped: 0,
             last: 0,
+            line: 0,
+            apart: true,
         }
     }
 
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
+        self.line += 1;
         if self.dropped > 0 || self.partial.len() + rest.len() > self.longest {
             let length = self.partial.len() + self.dropped + rest.len();
+            self.place(batch);
             batch.push_unreadable(&too_long(length, self.longest), &RawText::Nothing);
             self.partial = Vec::new();
             self.dropped = 0;
@@ -81,8 +89,12 @@ impl LineItems {
             return;
         }
         if self.partial.is_empty() {
-            if !self.is_blank(rest) {
-                batch.push(rest);
+            match self.is_blank(rest) {
+                false => {
+                    self.place(batch);
+                    batch.push(rest);
+                }
+                true => self.apart = true,
             }
             return;
         }
@@ -90,6 +102,10 @@ impl LineItems {
         copy::append(rest, &mut item);
         self.last = item.len().min(FORESEEN);
         let blank = self.is_blank(&item);
+        match blank {
+            false => self.place(batch),
+            true => self.apart = true,
+        }
         if item.capacity() > BLOCK {
             if !blank {
                 batch.push_whole(item.into());
@@ -101,6 +117,14 @@ impl LineItems {
         }
         item.clear();
         self.partial = item;
+    }
+
+    /// Notes the line of the next item, unless it follows from that of the item before.
+    #[inline]
+    fn place(&mut self, batch: &mut Batch) {
+        if std::mem::take(&mut self.apart) {
+            batch.at_line(self.inputs.source(), self.line);
+        }
     }
 
     /// Keeps the beginning of an item, or more of it.
@@ -162,7 +186,8 @@ impl LineItems {
 
     /// Cuts bytes of a file that is not cut into lines; none are its end.
     fn cut_text(&mut self, text: &mut JsonCutter, bytes: &[u8], batch: &mut Batch) -> io::Result<()> {
-        let cut = if bytes.is_empty() { text.end(batch) } else { text.cut(bytes, batch) };
+        let input = self.inputs.source();
+        let cut = if bytes.is_empty() { text.end(input, batch) } else { text.cut(bytes, input, batch) };
         cut.map_err(|e| io::Error::other(format!("{}:{}: {e}", self.inputs.name(), e.line)))
     }
 }
@@ -180,6 +205,8 @@ impl ItemSource for LineItems {
     fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let mut block = std::mem::take(&mut self.block);
         let start = block.as_ptr().align_offset(ALIGNED).min(ALIGNED);
+        // The batch may be another one than before.
+        self.apart = true;
         let read = self.read(&mut block[start..start + BLOCK])?;
         if let (Some(mut text), Some(count)) = (self.text.take(), read) {
             self.cut_text(&mut text, &block[start..start + count], batch)?;
@@ -196,6 +223,7 @@ impl ItemSource for LineItems {
                 if !self.partial.is_empty() || self.dropped > 0 {
                     self.end_item(&[], batch);
                 }
+                self.line = 0;
             }
             Some(count) => {
                 let mut rest = &block[start..start + count];

@@ -29,6 +29,8 @@ pub struct InputFiles {
     encoding: TextEncoding,
     /// The input that was read last, and whether only its beginning was read.
     current: PathBuf,
+    /// Its name in records.
+    source: Arc<str>,
     at_start: bool,
 }
 
@@ -88,6 +90,7 @@ impl InputFiles {
             read: Arc::default(),
             encoding,
             current,
+            source: Arc::default(),
             at_start: true,
         })
     }
@@ -148,7 +151,8 @@ impl InputFiles {
         let left = self.left.iter().map(again).collect::<Result<_, _>>()?;
         let (read, written, current) = (Arc::default(), WrittenTo::default(), PathBuf::new());
         let links = self.links.clone();
-        Ok(InputFiles { left, written, links, read, encoding: self.encoding, current, at_start: true })
+        let source = Arc::default();
+        Ok(InputFiles { left, written, links, read, encoding: self.encoding, current, source, at_start: true })
     }
 
     /// Sets what is known of the links that tasks may make.
@@ -183,6 +187,11 @@ impl InputFiles {
         extension(&self.current).is_some_and(|found| extensions.iter().any(|one| found.eq_ignore_ascii_case(one)))
     }
 
+    /// Returns the name, in records, of the input that was read last: its path, or `-` for standard input.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
     /// Reads a block: 0 bytes at the end of each file, `None` after the last. A byte order mark at the beginning of a
     /// text is skipped, and what is compressed is decompressed.
     pub fn read(&mut self, block: &mut [u8]) -> io::Result<Option<usize>> {
@@ -192,6 +201,7 @@ impl InputFiles {
         let begin = match std::mem::take(&mut self.at_start) {
             true => {
                 self.current.clone_from(path);
+                self.source = path.to_string_lossy().into();
                 self.read_begin(block)?
             }
             false => Some(0),

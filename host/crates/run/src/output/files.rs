@@ -1,20 +1,27 @@
 //! Results in files of their own, for those that memory should not hold.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::names::{NameError, NameTemplate, NamedItem};
 use crate::aside::{OpenDirectory, UnnamedFile, is_aside};
 use crate::links::target_of;
 use crate::place::directory_of;
+use crate::supervisor::OutcomeRecord;
+use wasmpool_core::failed;
+use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::text::ForeignText;
+use wasmpool_ipc::batch::ItemPlace;
 use wasmpool_scheduler::WorkerId;
 
 /// Prefix of the name of an incomplete result.
 const UNFINISHED: &str = ".part-";
 
-/// A directory with a file for each item that succeeded, named by its index. A file exists only when it is complete.
+/// A directory with a file for each item that succeeded, named by its index or by a template. A file exists only when it is
+/// complete.
 ///
 /// The directory is opened once, and no link in it is followed: a task that may write to it cannot lead results elsewhere.
 #[derive(Debug)]
@@ -25,6 +32,16 @@ pub struct ResultFiles {
     most: u64,
     /// Results of which parts have arrived.
     begun: BTreeMap<WorkerId, UnfinishedFile>,
+    names: Option<NameTemplate>,
+    /// The form of the items, of which names are made.
+    form: ItemEncoding,
+    /// True once an item had another index than its place in this run.
+    mixed: bool,
+    /// Number of items that were read by the run which this one continues. What has the name of such an item may be its
+    /// own result, which the earlier run wrote and did not record.
+    before: u64,
+    /// The names of results of these items.
+    taken: HashSet<String>,
 }
 
 /// The reason why results cannot be written to a directory.
@@ -36,6 +53,11 @@ pub enum ResultFilesError {
     InUse(PathBuf),
     #[error("the directory {} for results is not empty; name a new one, or empty it", ForeignText::of(.0))]
     NotEmpty(PathBuf),
+    #[error(
+        "the directory {} with the results so far is gone; put it back, or begin anew with another journal",
+        ForeignText::of(.0)
+    )]
+    Missing(PathBuf),
 }
 
 #[derive(Debug)]
@@ -49,6 +71,39 @@ pub fn unfinished_in(path: &Path) -> Vec<PathBuf> {
     // A directory that cannot be read is refused when results are to be written there.
     let left = OpenDirectory::open(path).and_then(|directory| left_in(&directory)).unwrap_or_default();
     left.into_iter().map(|name| path.join(name)).collect()
+}
+
+/// Returns the name that a template makes of an item.
+fn of_item(
+    names: &NameTemplate,
+    record: &mut OutcomeRecord<'_>,
+    takes_failed: bool,
+    form: ItemEncoding,
+) -> Result<String, NameError> {
+    let index = record.index;
+    if let Some(ItemPlace::Named { source, .. }) = record.item.place() {
+        return names.of(NamedItem { index, text: Some(source), json: None });
+    }
+    let (_, bytes) = record.item.bytes();
+    let (bytes, form) = match takes_failed.then(|| failed::read(bytes)).flatten() {
+        Some(Ok(item)) => item,
+        Some(Err(_)) | None => (Cow::Borrowed(bytes), form),
+    };
+    let (text, json) = match form {
+        ItemEncoding::Bytes => (str::from_utf8(&bytes).ok().map(Cow::Borrowed), None),
+        ItemEncoding::Csv | ItemEncoding::Typed => (None, Some(&*bytes)),
+        ItemEncoding::Json => (text_of(&bytes), Some(&*bytes)),
+    };
+    names.of(NamedItem { index, text: text.as_deref(), json })
+}
+
+/// Returns the text of an item that is a string or a number in JSON.
+fn text_of(json: &[u8]) -> Option<Cow<'_, str>> {
+    match serde_json::from_slice(json).ok()? {
+        serde_json::Value::String(text) => Some(text.into()),
+        number @ serde_json::Value::Number(_) => Some(number.to_string().into()),
+        _ => None,
+    }
 }
 
 fn left_in(directory: &OpenDirectory) -> io::Result<Vec<String>> {
@@ -66,20 +121,85 @@ fn is_left(directory: &OpenDirectory, name: &str) -> bool {
 }
 
 impl ResultFiles {
-    /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run.
-    pub fn create(path: &Path, most: u64) -> Result<ResultFiles, ResultFilesError> {
+    /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run. A run that is
+    /// `resumed` has its directory already.
+    pub fn create(
+        path: &Path,
+        most: u64,
+        names: Option<NameTemplate>,
+        form: ItemEncoding,
+        resumed: bool,
+    ) -> Result<ResultFiles, ResultFilesError> {
         let failed = |source: io::Error| ResultFilesError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
+        match resumed {
+            true if !path.exists() => return Err(ResultFilesError::Missing(path.to_owned())),
+            true => {}
+            false => fs::create_dir_all(path).map_err(failed)?,
+        }
         let directory = OpenDirectory::open(path).map_err(failed)?;
         if !directory.lock() {
             return Err(ResultFilesError::InUse(path.to_owned()));
         }
         let mut is_empty = true;
         directory.each(|name| is_empty &= is_left(&directory, name)).map_err(failed)?;
-        if !is_empty {
+        if !is_empty && !resumed {
             return Err(ResultFilesError::NotEmpty(path.to_owned()));
         }
-        Ok(ResultFiles { path: path.to_owned(), directory, most, begun: BTreeMap::new() })
+        Ok(ResultFiles {
+            path: path.to_owned(),
+            directory,
+            most,
+            begun: BTreeMap::new(),
+            names,
+            form,
+            mixed: false,
+            before: 0,
+            taken: HashSet::new(),
+        })
+    }
+
+    /// Returns the directory.
+    pub fn directory(&self) -> OpenDirectory {
+        self.directory.clone()
+    }
+
+    /// Sets the number of items that were read by the run which this one continues.
+    pub fn continues_behind(&mut self, items: u64) {
+        self.before = items;
+    }
+
+    /// Chooses the name for the result of the item that this run has read as its `nth`. Its index is another where it
+    /// failed in an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the item gives no name, or the name of a result that is there.
+    pub fn choose(
+        &mut self,
+        record: &mut OutcomeRecord<'_>,
+        takes_failed: bool,
+        nth: u64,
+    ) -> Result<String, NameError> {
+        let index = record.index;
+        let name = match &self.names {
+            Some(names) => of_item(names, record, takes_failed, self.form)?,
+            None => {
+                self.mixed |= nth != index;
+                if !self.mixed {
+                    return Ok(index.to_string());
+                }
+                index.to_string()
+            }
+        };
+        // The directory was empty when the first run began, so whatever has the name is the result of another item.
+        let is_taken = match nth < self.before {
+            true => !self.taken.insert(name.clone()),
+            false => self.directory.look_at(name.as_str()).is_ok(),
+        };
+        match is_taken {
+            false => Ok(name),
+            true => Err(NameError::Taken(name)),
+        }
     }
 
     /// Removes the unfinished files of a killed run. To be called before any result is written.
@@ -93,7 +213,9 @@ impl ResultFiles {
     pub fn may_replace(&self, path: &Path) -> bool {
         let path = &target_of(path).unwrap_or_else(|_| path.to_owned());
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_ours = is_aside(name, UNFINISHED) || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
+        let is_ours = self.names.is_some()
+            || is_aside(name, UNFINISHED)
+            || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
         is_ours && self.directory.is(directory_of(path))
     }
 
@@ -123,18 +245,17 @@ impl ResultFiles {
     }
 
     /// Ends a result with the bytes that are still missing, and returns its path.
-    pub fn finish(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
-        self.end(worker, index, rest).map_err(|e| self.name(e))
+    pub fn finish(&mut self, worker: WorkerId, name: &str, rest: &[u8]) -> io::Result<PathBuf> {
+        self.end(worker, name, rest).map_err(|e| self.name(e))
     }
 
-    fn end(&mut self, worker: WorkerId, index: u64, rest: &[u8]) -> io::Result<PathBuf> {
+    fn end(&mut self, worker: WorkerId, name: &str, rest: &[u8]) -> io::Result<PathBuf> {
         let mut begun = match self.begun.remove(&worker) {
             Some(begun) => begun,
             None => self.begin()?,
         };
         begun.aside.file.write_all(rest)?;
-        let name = index.to_string();
-        begun.aside.place(&name)?;
+        begun.aside.place(name)?;
         Ok(self.path.join(name))
     }
 

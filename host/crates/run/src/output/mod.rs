@@ -2,6 +2,7 @@
 
 mod escaped;
 mod files;
+mod names;
 mod process;
 mod record;
 mod table;
@@ -15,6 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub use files::{ResultFiles, ResultFilesError, unfinished_in};
+pub use names::{NameTemplate, NamedItem, TemplateError};
 pub use process::{ProcessRecord, json_value, raw_value};
 pub use table::{KeptColumns, ResultColumns, VALUE};
 pub use target::{OutputTarget, TargetError};
@@ -22,7 +24,8 @@ pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
 use crate::supervisor::{
-    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, WorkerNews, split_off,
+    EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, PlaceWanted, Recorded, WorkerNews,
+    split_off,
 };
 use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::LayerPart;
@@ -56,6 +59,8 @@ pub struct OutcomePrinter<'a> {
     writer: mpsc::Sender<WriterMessage>,
     /// The supervisor, which is told if a file cannot be written.
     supervisor: EventSender,
+    /// True once the journal has recorded, if there is one, that the directory of results is this run's.
+    claimed: bool,
     /// True once a file could not be written, so that the run ends: items from then on have no outcome.
     broken: bool,
     /// The watcher that is told each failure, and that time passes.
@@ -75,12 +80,23 @@ pub struct ExtraOutputs {
     pub files: Option<ResultFiles>,
 }
 
+/// An item that failed, as it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedItem<'a> {
+    pub index: u64,
+    /// Where it came from: `file:line`, or the path of a file.
+    pub source: Option<&'a str>,
+    pub failure: &'a Failure,
+    /// The counts of the run, with this item.
+    pub counts: &'a OutcomeCounts,
+}
+
 /// An observer of a run, which reports on standard error or elsewhere.
 pub trait RunWatcher {
     /// Reports that the run continues an earlier one, which had these counts.
     fn resumed(&mut self, _counts: &OutcomeCounts) {}
-    /// Reports an item that failed. The counts include it.
-    fn failed(&mut self, index: u64, failure: &Failure, counts: &OutcomeCounts);
+    /// Reports an item that failed.
+    fn failed(&mut self, item: &FailedItem<'_>);
     /// Returns true if it is told of each outcome. Asked once.
     fn follows_outcomes(&self) -> bool {
         false
@@ -152,13 +168,14 @@ impl<'a> OutcomePrinter<'a> {
         watcher: &'a mut dyn RunWatcher,
     ) -> Self {
         let follows = (watcher.follows_outcomes(), watcher.follows_prints());
-        OutcomePrinter { lines, counts, besides, writer, supervisor, broken: false, watcher, follows }
+        let claimed = !besides.journal || besides.files.is_none();
+        OutcomePrinter { lines, counts, besides, writer, supervisor, claimed, broken: false, watcher, follows }
     }
 
     /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
     fn file<'v>(
         &mut self,
-        record: &OutcomeRecord<'_>,
+        record: &mut OutcomeRecord<'_>,
         result: Result<OutcomeValue<'v>, Failure>,
     ) -> Option<Result<OutcomeValue<'v>, Failure>> {
         let (Some(files), Some(worker)) = (&mut self.besides.files, record.worker) else {
@@ -171,7 +188,23 @@ impl<'a> OutcomePrinter<'a> {
         let EncodedValue::One(rest) = &value.encoded else {
             return Some(Err(invalid("the worker sent several values for one file")));
         };
-        let path = files.finish(worker, record.index, rest).map_err(|e| self.cannot_write(e)).ok()?;
+        if !std::mem::replace(&mut self.claimed, true) {
+            let (done, claimed) = mpsc::channel();
+            if self.writer.send(WriterMessage::Claim(done)).is_ok() {
+                // The writer drops the other end; if it fails it says so itself.
+                let _ = claimed.recv();
+            }
+        }
+        let nth = record.index;
+        record.locate(self.lines.takes_failed, PlaceWanted::OfSuccess);
+        let name = match files.choose(record, self.lines.takes_failed, nth) {
+            Ok(name) => name,
+            Err(why) => {
+                files.forget(worker);
+                return Some(Err(invalid(&why.to_string())));
+            }
+        };
+        let path = files.finish(worker, &name, rest).map_err(|e| self.cannot_write(e)).ok()?;
         let shown = path.to_string_lossy();
         let mut printed = Vec::new();
         match self.lines.format {
@@ -205,6 +238,8 @@ pub struct OutcomeLines {
     columns: ResultColumns,
     /// True if records leave out what differs from run to run: the worker, and the time taken.
     deterministic: bool,
+    /// True if an item may be the line of one that failed in an earlier run.
+    takes_failed: bool,
     /// Maximum bytes of the records of one outcome with several values, and of the record of a failure.
     most: usize,
 }
@@ -227,6 +262,7 @@ impl OutcomeLines {
             keep: None,
             columns: ResultColumns::default(),
             deterministic: false,
+            takes_failed: false,
             most: usize::MAX,
         }
     }
@@ -257,6 +293,11 @@ impl OutcomeLines {
         OutcomeLines { deterministic, ..self }
     }
 
+    /// Sets whether an item may be the line of one that failed in an earlier run, under whose index it is then recorded.
+    pub fn taking_failed(self, takes_failed: bool) -> OutcomeLines {
+        OutcomeLines { takes_failed, ..self }
+    }
+
     /// Removes from a record what is not printed.
     pub fn reduce(&self, record: &mut OutcomeRecord<'_>) {
         if self.deterministic {
@@ -273,9 +314,15 @@ impl OutcomeLines {
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut Vec<u8>,
     ) -> Result<(), Failure> {
+        if self.format == LineFormat::Records && result.is_ok() {
+            record.locate(self.takes_failed, PlaceWanted::OfSuccess);
+        }
         let beside = self.beside(record);
         let result =
             result.and_then(|value| self.value(record, &beside, value, to)).map_err(|failure| self.bounded(failure));
+        if result.is_err() {
+            record.locate(self.takes_failed, PlaceWanted::OfFailure);
+        }
         if let (LineFormat::Records, Err(failure)) = (self.format, &result) {
             record::failed(record, &beside.label, failure, to);
         }
@@ -430,7 +477,7 @@ impl OutcomeSink for OutcomePrinter<'_> {
         if self.broken {
             return Recorded::Unkept;
         }
-        let Some(result) = self.file(&record, result) else {
+        let Some(result) = self.file(&mut record, result) else {
             return Recorded::Unkept;
         };
         let (outcomes, prints) = self.follows;
@@ -449,7 +496,8 @@ impl OutcomeSink for OutcomePrinter<'_> {
         };
         self.counts.count(Some(failure.kind));
         to.counts.count(Some(failure.kind));
-        self.watcher.failed(record.index, &failure, &self.counts);
+        let (index, source) = (record.index, record.source.as_deref());
+        self.watcher.failed(&FailedItem { index, source, failure: &failure, counts: &self.counts });
         if let Some(outcome) = outcome {
             self.watcher.outcome(ItemOutcome { failure: Some(&failure), ..outcome });
         }

@@ -58,7 +58,16 @@ fn end_failed(record: &OutcomeRecord<'_>, label: &str, failure: &Failure, to: &m
     to.extend_from_slice(b"}\n");
 }
 
+/// Where an item came from.
+#[derive(Serialize)]
+struct RecordedSource<'a> {
+    source: &'a str,
+}
+
 fn tail(record: &OutcomeRecord<'_>, to: &mut Vec<u8>) {
+    if let Some(source) = &record.source {
+        merge(&RecordedSource { source }, to);
+    }
     let _ = write!(to, ",\"elapsed_us\":{}", micros(record.elapsed));
     if let Some(worker) = record.worker {
         // People count from one.

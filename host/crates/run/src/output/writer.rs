@@ -2,12 +2,13 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use rangemap::RangeSet;
 
 use super::target::OutputTarget;
+use crate::aside::OpenDirectory;
 use crate::error::Error;
 use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
@@ -26,6 +27,8 @@ pub struct RunOutput {
     pub journal: Option<Journal>,
     /// What the results begin with, until it is written.
     header: Vec<u8>,
+    /// The directory of results that go to files of their own.
+    files: Option<OpenDirectory>,
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
@@ -47,7 +50,8 @@ impl RunOutput {
             Some(_) => (results.hashed(), failed.map(OutputTarget::hashed)),
             None => (results, failed),
         };
-        RunOutput { results, failed, journal, header: Vec::new(), claiming: false, uncommitted: Uncommitted::default() }
+        let (header, uncommitted) = (Vec::new(), Uncommitted::default());
+        RunOutput { results, failed, journal, header, files: None, claiming: false, uncommitted }
     }
 
     /// Has the journal record that the files are this run's before the first byte is written. What stands in the files
@@ -63,6 +67,11 @@ impl RunOutput {
         if self.results.extent().bytes == 0 {
             self.header = header;
         }
+    }
+
+    /// Has the files of this directory on disk before the journal records their items.
+    pub fn beside(self, files: Option<OpenDirectory>) -> RunOutput {
+        RunOutput { files, ..self }
     }
 
     /// Returns the files on a disk among everything that is written.
@@ -122,6 +131,13 @@ impl RunOutput {
         claimed
     }
 
+    /// Has the journal record that the directory of results is this run's.
+    fn claim_files(&mut self) -> Result<(), OutputError> {
+        self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
+        self.claiming = true;
+        self.claim()
+    }
+
     /// Records in the journal what was written, once that is on disk.
     fn commit(&mut self) -> Result<(), OutputError> {
         if self.uncommitted.since.is_none() {
@@ -133,6 +149,7 @@ impl RunOutput {
         };
         let Uncommitted { items, counts, waiting, .. } = std::mem::take(&mut self.uncommitted);
         let first = *journal.counts() == OutcomeCounts::default();
+        self.files.as_ref().map_or(Ok(()), OpenDirectory::sync_file_system).map_err(OutputError::Failed)?;
         self.results.sync(first).map_err(OutputError::Failed)?;
         self.failed.as_ref().map_or(Ok(()), |target| target.sync(first)).map_err(OutputError::Failed)?;
         let mut all = journal.counts().clone();
@@ -181,6 +198,9 @@ pub enum WriterMessage {
     Next(RenderedOutcomes),
     /// Outcomes that wait for others, and are only for the journal.
     Waiting(RenderedOutcomes),
+    /// The first result is about to be put into a file of its own: the journal has to record that the directory is this
+    /// run's. The sender is dropped once it has.
+    Claim(Sender<()>),
 }
 
 /// Something that the journal is to record.
@@ -220,6 +240,10 @@ impl RunOutput {
             match next {
                 Ok(WriterMessage::Next(group)) => self.write_more(group, messages, supervisor)?,
                 Ok(WriterMessage::Waiting(group)) => self.record(JournalMessage::Waiting(group)),
+                Ok(WriterMessage::Claim(done)) => {
+                    self.claim_files()?;
+                    drop(done);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
             }
@@ -250,6 +274,10 @@ impl RunOutput {
                     told.push(JournalMessage::Next { items: more.items, counts: more.counts });
                 }
                 WriterMessage::Waiting(group) => told.push(JournalMessage::Waiting(group)),
+                WriterMessage::Claim(done) => {
+                    self.claim_files()?;
+                    drop(done);
+                }
             }
         }
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::rendered::{RenderMark, RenderedOutcomes};
-use wasmpool_ipc::batch::{Batch, with_headers};
+use wasmpool_ipc::batch::{Batch, ItemPlace, with_headers};
 use wasmpool_ipc::lane::frame::{ITEM_HEADER, ItemTag, read_item_header};
 
 /// The invariant that every chunk which the scheduler names is known here.
@@ -22,6 +22,13 @@ pub struct AnsweredItem<'a> {
 impl AnsweredItem<'_> {
     pub fn bytes(&mut self) -> (ItemTag, &[u8]) {
         self.cursor.find(self.pieces, self.nth)
+    }
+
+    /// Returns where it came from, if that is known.
+    pub fn place(&mut self) -> Option<ItemPlace<'_>> {
+        self.cursor.find(self.pieces, self.nth);
+        let piece = &self.pieces[self.cursor.piece];
+        piece.batch.places.of(piece.first + self.cursor.item)
     }
 }
 

@@ -7,6 +7,7 @@ mod process;
 mod remote;
 mod report;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -36,13 +37,15 @@ use process::{WorkerProcess, WorkerSettings};
 use remote::RemoteCrew;
 pub use remote::{BadOutcome, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots};
 pub use report::{WorkerNews, WorkerReport};
+use wasmpool_core::failed::{self, OriginalPlace};
+use wasmpool_core::item::ItemTag;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
 use wasmpool_core::policy::{Halt, TaskCall};
 use wasmpool_core::setting::{Setting, SettingNames};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::{ForeignText, QuotedName};
-use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::batch::{Batch, ItemPlace};
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::host::ProtocolViolation;
 use wasmpool_ipc::lane::host::{BytesMoved, Received};
@@ -74,11 +77,49 @@ const MAILBOX: u64 = u64::MAX;
 pub struct OutcomeRecord<'a> {
     pub item: AnsweredItem<'a>,
     pub index: u64,
+    /// Where the item came from, once that was looked up.
+    pub source: Option<String>,
     pub worker: Option<WorkerId>,
     /// The machine that ran it, if it is another.
     pub host: Option<&'a str>,
     pub attempts: u32,
     pub elapsed: Duration,
+}
+
+/// How much of the place of an item is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceWanted {
+    /// The index, and the source of an item that is a file.
+    OfSuccess,
+    /// The source of every item, too.
+    OfFailure,
+}
+
+impl OutcomeRecord<'_> {
+    /// Looks up where the item came from. An item that failed in an earlier run has the index and the source that it had
+    /// there; among items that are JSON (`is_json`), its line says so.
+    pub fn locate(&mut self, is_json: bool, wanted: PlaceWanted) {
+        if is_json
+            && let (ItemTag::Item, bytes) = self.item.bytes()
+            && let Some(OriginalPlace { index, source }) = failed::original(bytes)
+        {
+            self.index = index.unwrap_or(self.index);
+            self.source = source.map(Cow::into_owned);
+            if self.source.is_some() || wanted == PlaceWanted::OfSuccess {
+                return;
+            }
+        }
+        match self.item.place() {
+            Some(ItemPlace::Named { source, index }) => {
+                self.index = index.unwrap_or(self.index);
+                self.source = Some(source.to_owned());
+            }
+            Some(place @ ItemPlace::Line { .. }) if wanted == PlaceWanted::OfFailure => {
+                self.source = Some(place.to_string());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Who ran an item, and how often it was tried.
@@ -825,7 +866,8 @@ impl<'a> Supervisor<'a> {
         let OutcomeOrigin { worker, host, attempts } = origin;
         let (item, group) = self.chunks.settle(chunk, index);
         let before = group.bytes();
-        let recorded = self.sink.record(OutcomeRecord { item, index, worker, host, attempts, elapsed }, result, group);
+        let record = OutcomeRecord { item, index, source: None, worker, host, attempts, elapsed };
+        let recorded = self.sink.record(record, result, group);
         if recorded != Recorded::Unkept {
             group.take_in(index);
         }
