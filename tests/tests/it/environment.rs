@@ -128,7 +128,6 @@ fn a_conflict_names_the_variable_and_not_an_option_that_nobody_typed() {
         (&[("WASMPOOL_CSV_DELIMITER", ";")], "--csv-delimiter"),
         (&[("WASMPOOL_NO_HEADER", "1")], "--no-header"),
         (&[("WASMPOOL_RESULTS", "results"), ("WASMPOOL_FLATTEN", "1")], "--results"),
-        (&[("WASMPOOL_RESULTS", "results"), ("WASMPOOL_JOURNAL", "journal")], "--results"),
         (&[("WASMPOOL_OUTPUT", &*task.path().to_string_lossy())], "--output"),
         (&[("WASMPOOL_FAILED", &*task.path().to_string_lossy())], "--failed"),
         (&[("WASMPOOL_RESULTS", &*path("results")), ("WASMPOOL_OUTPUT", &*file)], "--output"),
