@@ -159,7 +159,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     };
     output.beginning_with(header);
     if let (Some(files), Some(journal)) = (&mut files, &output.journal) {
-        files.continues_behind(journal.read().items);
+        files.go_on(|item| journal.has(item)).map_err(Error::output)?;
     }
     let (counts, finished) = match start {
         JournalStart::Fresh => (OutcomeCounts::default(), false),

@@ -40,6 +40,9 @@ pub struct EntryStatus {
     pub is_file: bool,
     pub owner: u32,
     pub len: u64,
+    pub inode: u64,
+    /// Number of its names.
+    pub links: u64,
     pub modified: SystemTime,
 }
 
@@ -164,6 +167,11 @@ impl OpenDirectory {
         Ok(rustix::fs::renameat(&*self.0, name, &*self.0, to)?)
     }
 
+    /// Gives a file another name. Nothing is replaced that has it.
+    pub fn link(&self, name: impl Arg, other: impl Arg) -> io::Result<()> {
+        Ok(rustix::fs::linkat(&*self.0, name, &*self.0, other, AtFlags::empty())?)
+    }
+
     /// Syncs the directory, so that files that were made or renamed in it are found again.
     pub fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
@@ -199,6 +207,8 @@ impl OpenDirectory {
             is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
             owner: stat.st_uid,
             len: u64::try_from(stat.st_size).unwrap_or_default(),
+            inode: stat.st_ino,
+            links: stat.st_nlink as u64,
             modified: SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_mtime_nsec),
         })
     }
@@ -218,6 +228,20 @@ impl UnnamedFile {
         // From here on it is removed if it cannot be renamed.
         let aside = self.name.insert(aside);
         self.directory.rename(aside.as_str(), name)?;
+        self.name = None;
+        Ok(())
+    }
+
+    /// Gives the file its final name, which no other file may have, and another name beside it.
+    pub fn place_beside(mut self, beside: &str, name: &str) -> io::Result<()> {
+        let aside = match self.name.take() {
+            Some(aside) => aside,
+            None => self.link()?,
+        };
+        let aside = self.name.insert(aside);
+        self.directory.rename(aside.as_str(), beside)?;
+        beside.clone_into(aside);
+        self.directory.link(beside, name)?;
         self.name = None;
         Ok(())
     }

@@ -136,6 +136,12 @@ impl Journal {
         self.state.is_begun()
     }
 
+    /// Returns true if the journal has the outcome of this item.
+    pub fn has(&self, item: u64) -> bool {
+        let waits = |(_, group): (_, &RenderedOutcomes)| group.items.contains(&item);
+        self.state.done.contains(&item) || self.state.waiting.range(..=item).next_back().is_some_and(waits)
+    }
+
     /// Returns the identity of the journal's file.
     pub fn same(&self) -> Option<SameFile> {
         SameFile::of(&self.file)

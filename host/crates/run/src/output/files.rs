@@ -1,7 +1,7 @@
 //! Results in files of their own, for those that memory should not hold.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -37,11 +37,11 @@ pub struct ResultFiles {
     form: ItemEncoding,
     /// True once an item had another index than its place in this run.
     mixed: bool,
-    /// Number of items that were read by the run which this one continues. What has the name of such an item may be its
-    /// own result, which the earlier run wrote and did not record.
-    before: u64,
-    /// The names of results of these items.
-    taken: HashSet<String>,
+    /// True if the directory is that of an earlier run which this one continues.
+    resumed: bool,
+    /// True if a journal records which items have their results. Until it has, a result that was named has a second name by
+    /// its item, so that a run that continues this one knows whose it is.
+    marks: bool,
 }
 
 /// The reason why results cannot be written to a directory.
@@ -120,6 +120,23 @@ fn is_left(directory: &OpenDirectory, name: &str) -> bool {
     is_aside(name, UNFINISHED) && directory.look_at(name).is_ok_and(|found| found.is_file)
 }
 
+/// Returns the second name of an item's result.
+fn mark(item: u64) -> String {
+    format!("{UNFINISHED}{item:016x}")
+}
+
+/// Returns the item whose result has this second name.
+fn marked(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_prefix(UNFINISHED)?, 16).ok()
+}
+
+/// Removes the second names of the results of items that the journal has. Most have none.
+pub fn unmark(directory: &OpenDirectory, items: impl IntoIterator<Item = u64>) {
+    for item in items {
+        let _ = directory.remove(mark(item).as_str());
+    }
+}
+
 impl ResultFiles {
     /// Makes the directory, or accepts one that holds nothing but unfinished files of a killed run. A run that is
     /// `resumed` has its directory already.
@@ -153,8 +170,8 @@ impl ResultFiles {
             names,
             form,
             mixed: false,
-            before: 0,
-            taken: HashSet::new(),
+            resumed,
+            marks: false,
         })
     }
 
@@ -163,9 +180,37 @@ impl ResultFiles {
         self.directory.clone()
     }
 
-    /// Sets the number of items that were read by the run which this one continues.
-    pub fn continues_behind(&mut self, items: u64) {
-        self.before = items;
+    /// Goes on where an earlier run with a journal stopped, if this one continues it: results of items that the journal does
+    /// not have are removed, since these items run again. From here on results are marked until the journal has them.
+    pub fn go_on(&mut self, is_done: impl Fn(u64) -> bool) -> io::Result<()> {
+        self.marks = true;
+        match self.resumed {
+            true => self.remove_unrecorded(is_done).map_err(|e| self.name(e)),
+            false => Ok(()),
+        }
+    }
+
+    fn remove_unrecorded(&self, is_done: impl Fn(u64) -> bool) -> io::Result<()> {
+        let left = left_in(&self.directory)?;
+        let mut unrecorded = BTreeSet::new();
+        for name in &left {
+            let found = self.directory.look_at(name.as_str())?;
+            if found.links > 1 && !marked(name).is_some_and(&is_done) {
+                unrecorded.insert(found.inode);
+            }
+        }
+        if !unrecorded.is_empty() {
+            let mut results = Vec::new();
+            self.directory.each(|name| {
+                let is_one =
+                    |name: &str| self.directory.look_at(name).is_ok_and(|found| unrecorded.contains(&found.inode));
+                if !is_aside(name, UNFINISHED) && is_one(name) {
+                    results.push(name.to_owned());
+                }
+            })?;
+            results.iter().try_for_each(|name| self.directory.remove(name.as_str()))?;
+        }
+        left.iter().try_for_each(|name| self.directory.remove(name.as_str()))
     }
 
     /// Chooses the name for the result of the item that this run has read as its `nth`. Its index is another where it
@@ -192,18 +237,17 @@ impl ResultFiles {
             }
         };
         // The directory was empty when the first run began, so whatever has the name is the result of another item.
-        let is_taken = match nth < self.before {
-            true => !self.taken.insert(name.clone()),
-            false => self.directory.look_at(name.as_str()).is_ok(),
-        };
-        match is_taken {
-            false => Ok(name),
-            true => Err(NameError::Taken(name)),
+        match self.directory.look_at(name.as_str()) {
+            Err(_) => Ok(name),
+            Ok(_) => Err(NameError::Taken(name)),
         }
     }
 
-    /// Removes the unfinished files of a killed run. To be called before any result is written.
+    /// Removes the unfinished files of a killed run that this one does not continue. To be called before any result is written.
     pub fn remove_left(&self) -> Result<(), ResultFilesError> {
+        if self.resumed {
+            return Ok(());
+        }
         let removed = left_in(&self.directory)
             .and_then(|left| left.iter().try_for_each(|name| self.directory.remove(name.as_str())));
         removed.map_err(|source| ResultFilesError::Io { path: self.path.clone(), source })
@@ -244,18 +288,22 @@ impl ResultFiles {
         Ok(UnfinishedFile { aside: self.directory.aside(UNFINISHED, 0o666)?, bytes: 0 })
     }
 
-    /// Ends a result with the bytes that are still missing, and returns its path.
-    pub fn finish(&mut self, worker: WorkerId, name: &str, rest: &[u8]) -> io::Result<PathBuf> {
-        self.end(worker, name, rest).map_err(|e| self.name(e))
+    /// Ends a result with the bytes that are still missing, and returns its path. Its item is the `nth` of the run.
+    pub fn finish(&mut self, worker: WorkerId, (nth, name): (u64, &str), rest: &[u8]) -> io::Result<PathBuf> {
+        self.end(worker, nth, name, rest).map_err(|e| self.name(e))
     }
 
-    fn end(&mut self, worker: WorkerId, name: &str, rest: &[u8]) -> io::Result<PathBuf> {
+    fn end(&mut self, worker: WorkerId, nth: u64, name: &str, rest: &[u8]) -> io::Result<PathBuf> {
         let mut begun = match self.begun.remove(&worker) {
             Some(begun) => begun,
             None => self.begin()?,
         };
         begun.aside.file.write_all(rest)?;
-        begun.aside.place(name)?;
+        // Where the name is the item's index, a result that nobody has recorded is replaced by that of the same item.
+        match self.marks && (self.names.is_some() || self.mixed) {
+            true => begun.aside.place_beside(&mark(nth), name)?,
+            false => begun.aside.place(name)?,
+        }
         Ok(self.path.join(name))
     }
 
@@ -266,5 +314,44 @@ impl ResultFiles {
     /// Drops the parts of a result that was not completed.
     pub fn forget(&mut self, worker: WorkerId) {
         self.begun.remove(&worker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(path: &Path, resumed: bool) -> ResultFiles {
+        let names = "{}".parse().expect("a template");
+        ResultFiles::create(path, 100, Some(names), ItemEncoding::Bytes, resumed).expect("a directory")
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<String> = entries.map(|name| name.into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_run_that_continues_another_keeps_the_results_that_were_recorded_and_no_others() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut files = named(folder.path(), false);
+        files.go_on(|_| false).expect("nothing is there");
+        for (item, name) in ["a", "b", "c"].into_iter().enumerate() {
+            files.end(0, item as u64, name, name.as_bytes()).expect("written");
+        }
+        unmark(&files.directory(), [0]);
+        drop(files);
+        // The journal has two items more than were unmarked when the run was killed, of which one has no result.
+        fs::write(folder.path().join("foreign"), "precious").expect("written");
+        fs::write(folder.path().join(mark(7)), "unfinished").expect("written");
+        let mut files = named(folder.path(), true);
+        files.remove_left().expect("nothing is removed");
+        files.go_on(|item| item < 2).expect("the rest is removed");
+        assert_eq!(names(folder.path()), ["a", "b", "foreign"]);
+        assert!(files.end(0, 2, "b", b"other").is_err(), "no result is replaced");
+        assert_eq!(fs::read(folder.path().join("b")).expect("it is there"), b"b");
+        assert_eq!(names(folder.path()), ["a", "b", "foreign"]);
     }
 }

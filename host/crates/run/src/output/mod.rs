@@ -204,7 +204,7 @@ impl<'a> OutcomePrinter<'a> {
                 return Some(Err(invalid(&why.to_string())));
             }
         };
-        let path = files.finish(worker, &name, rest).map_err(|e| self.cannot_write(e)).ok()?;
+        let path = files.finish(worker, (nth, &name), rest).map_err(|e| self.cannot_write(e)).ok()?;
         let shown = path.to_string_lossy();
         let mut printed = Vec::new();
         match self.lines.format {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rangemap::RangeSet;
 
+use super::files::unmark;
 use super::target::OutputTarget;
 use crate::aside::OpenDirectory;
 use crate::error::Error;
@@ -161,7 +162,13 @@ impl RunOutput {
             failed: self.failed.as_ref().map(OutputTarget::extent).unwrap_or_default(),
             read: journal.read(),
         };
-        journal.commit(written, waiting).map_err(OutputError::Journal)
+        let mut recorded = written.items.clone();
+        recorded.extend(waiting.iter().map(|group| group.items.clone()));
+        journal.commit(written, waiting).map_err(OutputError::Journal)?;
+        if let Some(directory) = &self.files {
+            unmark(directory, recorded.into_iter().flatten());
+        }
+        Ok(())
     }
 
     /// Ends the output. If nothing was written, the empty file is the result, or one with nothing but its beginning; unless it
