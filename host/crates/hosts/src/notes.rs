@@ -43,7 +43,7 @@ pub struct Manifest {
     pub engine: Option<EngineName>,
     /// The server that has the shared objects of the call, if that is not the coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<String>,
+    pub objects: Option<ServerLife>,
 }
 
 /// The part of a [`Manifest`] that every protocol has.
@@ -136,13 +136,20 @@ pub struct Presence {
 pub struct ServerNote {
     pub protocol: u8,
     pub version: String,
-    /// Which process it is, and when it began to ask whether another has its name.
+    /// Which process it is, and when it began to ask whether another has its name: the greater number began later.
     pub life: u64,
     pub presence: Presence,
-    /// True once it knows that no other has its name.
+    /// True once it knows that no other has its name, and until it ends.
     pub serves: bool,
     /// The objects, with all that anybody may do with them.
     pub objects: Vec<ObjectGrant>,
+}
+
+/// Which process has the shared objects of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLife {
+    pub server: String,
+    pub life: u64,
 }
 
 /// The part of [`ServerNote`] that every protocol has.

@@ -1,6 +1,7 @@
 //! The coordinator: the thread between a run's supervisor and the broker. It publishes chunks, keeps their items until
 //! their outcomes are taken, and passes outcomes on.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -29,7 +30,7 @@ use wasmpool_hosts::digest::Digest;
 use wasmpool_hosts::names::{HostLife, HostName, RunId};
 use wasmpool_hosts::notes::{
     self, AskedDirectory, AskedGrants, Control, EngineName, Manifest, Presence, Refusal, RefusalCause, RunBeat,
-    ServerNote, Wanted,
+    ServerLife, ServerNote, Wanted,
 };
 use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Time, Verdict};
@@ -173,7 +174,9 @@ impl Coordinator {
             grants,
             engine: call.deterministic.then(EngineName::own),
             objects: match &run.objects {
-                ObjectsPlace::Server(name, _) => Some(name.as_str().to_owned()),
+                ObjectsPlace::Server(name, found) => {
+                    Some(ServerLife { server: name.as_str().to_owned(), life: found.life })
+                }
                 ObjectsPlace::Nowhere | ObjectsPlace::Here(_) => None,
             },
         };
@@ -216,7 +219,7 @@ impl Coordinator {
         let objects = match run.objects {
             ObjectsPlace::Here(objects) => {
                 client.subscribe(&FromHost::Objects.of_all(id));
-                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared)?)
+                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared, random::life()?)?)
             }
             ObjectsPlace::Nowhere | ObjectsPlace::Server(..) => None,
         };
@@ -561,13 +564,19 @@ impl CoordinatorThread {
         let (Some(server), Some(note)) = (&mut self.server, notes::read::<ServerNote>(&message.payload)) else {
             return;
         };
-        if note.life == server.life {
-            server.heard = now;
-        } else if note.serves {
-            let why = lost(Loss::Restarted, &server_in_words(&server.name));
-            self.server = None;
-            self.tell(RemoteEvent::Failed(Error::Shared(why)));
-        }
+        let loss = match note.life.cmp(&server.life) {
+            Ordering::Equal if note.serves => {
+                server.heard = now;
+                return;
+            }
+            Ordering::Equal => Loss::Ended,
+            Ordering::Greater if note.serves => Loss::Restarted,
+            // One that does not serve yet, or that does not know yet that another has taken its place.
+            Ordering::Greater | Ordering::Less => return,
+        };
+        let why = lost(loss, &server_in_words(&server.name));
+        self.server = None;
+        self.tell(RemoteEvent::Failed(Error::Shared(why)));
     }
 
     fn look_for_broker(&mut self, since: Time, now: Time) {

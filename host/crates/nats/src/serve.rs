@@ -6,6 +6,7 @@ mod run;
 mod task;
 mod tunnels;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -38,8 +39,6 @@ const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
 const MOST_REASONS: usize = 8;
 const MOST_ANNOUNCED: usize = 16 << 10;
-/// Maximum bytes of all that is being fetched: tasks, and items of large chunks.
-const MOST_FETCHED: u64 = 1 << 30;
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
@@ -49,6 +48,8 @@ pub struct HostSettings {
     pub workers: usize,
     pub sandbox: SandboxMode,
     pub policy: HostPolicy,
+    /// Maximum bytes that this process keeps of runs: tasks, items and outcomes; and as many of messages of shared objects.
+    pub buffer: u64,
     /// The binary of its worker and compile processes.
     pub program: ChildProgram,
 }
@@ -101,7 +102,7 @@ impl Host {
         let life = random::life()?;
         let from_broker = sender.clone();
         let inbox = subjects::inbox_of_life(&HostLife { name: settings.name.clone(), life });
-        let tunnels = Tunnels::default();
+        let tunnels = Tunnels::new(settings.buffer);
         let (ends, answered) = (tunnels.clone(), format!("{inbox}."));
         let client = Client::start(settings.access.clone(), "wasmpool serve", move |event| {
             // What is for workers that wait goes the shortest way.
@@ -113,17 +114,9 @@ impl Host {
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(subjects::ALL_CONTROLS);
         let (started, now) = (Instant::now(), Instant::now());
-        let context = HostContext {
-            settings,
-            life,
-            inbox,
-            client,
-            tunnels,
-            longest_part: 1,
-            leaving: false,
-            full: false,
-            room: MOST_FETCHED,
-        };
+        let room = Cell::new(settings.buffer);
+        let context =
+            HostContext { settings, life, inbox, client, tunnels, longest_part: 1, leaving: false, full: false, room };
         let runs = BTreeMap::new();
         let serving = Serving {
             context,
@@ -291,13 +284,13 @@ impl Serving {
 
     /// Counts what is left for more runs and for what they fetch.
     fn count_room(&mut self) {
-        let (mut places, mut fetched) = (0, 0);
+        let (mut places, mut kept) = (0, 0);
         for served in self.runs.values() {
             places += usize::from(served.takes_place());
-            fetched += served.fetched();
+            kept += served.kept();
         }
         self.context.full = places >= MOST_RUNS;
-        self.context.room = MOST_FETCHED.saturating_sub(fetched);
+        self.context.room.set(self.context.settings.buffer.saturating_sub(kept));
     }
 
     /// Handles what a coordinator says.
