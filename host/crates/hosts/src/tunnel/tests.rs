@@ -181,7 +181,7 @@ fn told(lengths: &[usize], room: usize) -> (Near, Far, BTreeMap<u32, usize>, usi
     let (mut near, mut far, name) = (Near::new(1, LONGEST), Far::new(9, LONGEST), host("a"));
     near.set_room(room);
     let mut now = Time::ZERO;
-    lengths.iter().for_each(|_| drop(near.open(vec![1], now)));
+    lengths.iter().for_each(|_| _ = near.open(vec![1], now));
     exchange(&mut near, &mut far, &name, now);
     for (id, _) in std::iter::from_fn(|| far.take(now)).collect::<Vec<_>>() {
         far.send(&id, vec![7; lengths[id.participant as usize]]);
