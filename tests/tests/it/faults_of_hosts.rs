@@ -1,8 +1,6 @@
 //! Faults in runs over many hosts: hosts, the broker and the coordinator are killed, frozen and cut off; nobody reads the
 //! results. Every item still has its outcome, once, and the output is that of a run on one machine.
 //!
-//! A host that is cut off is in a network of its own where one can be made (by root, with `ip`); else a proxy is cut.
-//!
 //! `make faults-hosts` runs this at full size, with the times that are promised.
 
 use std::fs;
@@ -19,10 +17,9 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::support::alone::alone;
-use crate::support::broker::{Broker, serving};
+use crate::support::broker::Broker;
 use crate::support::guest::{Task, wat};
 use crate::support::host::Host;
-use crate::support::network::Network;
 use crate::support::process::Process;
 use crate::support::proxy::Proxy;
 use crate::support::run::{Run, map};
@@ -286,57 +283,12 @@ fn a_coordinator_may_be_killed_at_any_time_and_resumed() {
     long.is_as_on_one_machine();
 }
 
-/// What a host reaches the broker by.
-enum Cable {
-    Network(Network),
-    Proxy(Proxy),
-}
-
-impl Cable {
-    /// Returns a network of its own, and where that is not available a proxy.
-    fn to(port: u16) -> Cable {
-        match Network::to(port) {
-            Ok(network) => Cable::Network(network),
-            Err(why) => {
-                eprintln!("no network of its own for a host ({why}): a proxy is between it and the broker");
-                Cable::Proxy(Proxy::to(port))
-            }
-        }
-    }
-
-    /// Starts a host at the end of it.
-    fn serve(&self, broker: &Broker, name: &str) -> Host {
-        match self {
-            Cable::Network(network) => {
-                // The host is made known to the broker from outside.
-                let run = broker.long_host(name, Some(&network.url()));
-                network.inside(|| serving(run))
-            }
-            Cable::Proxy(proxy) => broker.serve_long(name, Some(&proxy.url())),
-        }
-    }
-
-    fn cut(&self) {
-        match self {
-            Cable::Network(network) => network.cut(),
-            Cable::Proxy(proxy) => proxy.cut(),
-        }
-    }
-
-    fn mend(&self) {
-        match self {
-            Cable::Network(network) => network.mend(),
-            Cable::Proxy(proxy) => proxy.mend(),
-        }
-    }
-}
-
 #[test]
 fn a_host_may_be_cut_off_for_a_while() {
     alone();
     let Some(broker) = Broker::start() else { return };
-    let cable = Cable::to(broker.port());
-    let _hosts = [broker.serve_long("a", None), cable.serve(&broker, "b")];
+    let cable = Proxy::to(broker.port());
+    let _hosts = [broker.serve_long("a", None), broker.serve_long("b", Some(&cable.url()))];
     let cuts = if full() { 20 } else { 1 };
     // As many items as go in until the last cut.
     let mut long = LongRun::new(9_000_000);

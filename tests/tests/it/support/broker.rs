@@ -269,14 +269,9 @@ impl Broker {
     /// Starts a host that may serve for as long as the longest tests take, and waits until it serves. It reaches the server by this
     /// URL, if there is one.
     pub fn serve_long(&self, name: &str, url: Option<&str>) -> Host {
-        serving(self.long_host(name, url))
-    }
-
-    /// Returns what [`Broker::serve_long`] starts.
-    pub fn long_host(&self, name: &str, url: Option<&str>) -> Run {
         let url = url.map_or_else(|| self.url(), str::to_owned);
         let run = wasmpool().args(["serve", "--via", &url, "--name", name, "-j", "1"]);
-        run.env("WASMPOOL_NKEY", self.nkey(name)).limit(HANG * 20)
+        serving(run.env("WASMPOOL_NKEY", self.nkey(name)).limit(HANG * 20))
     }
 }
 

@@ -8,7 +8,6 @@ pub mod chaos;
 pub mod guest;
 pub mod host;
 pub mod nats;
-pub mod network;
 pub mod pressure;
 pub mod process;
 pub mod proxy;
