@@ -62,6 +62,8 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
 const FIRST_SLOTS: usize = 16;
+/// A part of outcomes is a large one if it has this fraction of what fits into a message.
+const LARGE: usize = 8;
 /// What JetStream says of a stream that was made with other settings: another size, that is.
 const STREAM_DIFFERS: u32 = 10058;
 
@@ -235,8 +237,13 @@ impl Coordinator {
             inbox,
             supervisor: supervisor.clone(),
             started: Instant::now(),
-            slots: Slots::new(SlotsConfig { most: run.most, speculate, check: run.check })
-                .with_secret(random::bytes()?),
+            slots: Slots::new(SlotsConfig {
+                most: run.most,
+                speculate,
+                check: run.check,
+                item: Some(call.limits.timeout),
+            })
+            .with_secret(random::bytes()?),
             chunks: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
@@ -903,6 +910,13 @@ impl CoordinatorThread {
                 let Some(chunk) = self.chunks.get_mut(&slot) else {
                     return;
                 };
+                // Each part that is not the last has something, so that there is an end of them.
+                if body.is_empty() && !head.last {
+                    return self.slots.broken(slot, now);
+                }
+                if body.len() >= self.longest_part / LARGE {
+                    self.slots.large_part(slot);
+                }
                 if head.part == 0 {
                     chunk.gathering = Gathering::new(head.name.count, most);
                     chunk.compared = 0;
@@ -981,6 +995,15 @@ impl CoordinatorThread {
                     self.tell(RemoteEvent::Lost { slot, blamed, how: lost_under(&hosts) });
                 }
                 Order::Refused(all) => self.tell(RemoteEvent::Failed(refused(all))),
+                Order::Overdue { host, chunk } => self.tell(RemoteEvent::News(format!(
+                    "host {host} has not answered items {} to {} in the time that they may take; they run elsewhere",
+                    chunk.first,
+                    chunk.items().end.saturating_sub(1)
+                ))),
+                Order::Shared(host) => self.tell(RemoteEvent::News(format!(
+                    "two hosts have the name {host}; only the one that began first is heard. Give the other a name of its \
+                     own (wasmpool serve --name)"
+                ))),
                 Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
                     "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"
                 ))),
@@ -1077,7 +1100,8 @@ fn stream_bytes(slots: usize) -> usize {
 fn lost_under(hosts: &[HostName]) -> String {
     let names: Vec<String> = hosts.iter().map(HostName::to_string).collect();
     match names.len() {
-        0 | 1 => "the host was lost under this item".to_owned(),
+        0 => "the host was lost under this item".to_owned(),
+        1 => format!("the host was lost under this item, each time that it had it ({})", names.join(", ")),
         count => format!("{count} hosts were lost under this item ({})", names.join(", ")),
     }
 }
