@@ -224,6 +224,21 @@ pub struct HostBeat {
     /// Why it leaves runs alone, a text for each reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaves_alone: Vec<String>,
+    /// True until it knows that no other process has its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
+}
+
+impl HostBeat {
+    /// Returns true if a host of this life leaves the name to the one that has sent this: to one that serves while it does not
+    /// yet, and else to the one that began first.
+    pub fn has_name_before(&self, life: u64, starting: bool) -> bool {
+        match (self.starting, starting) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.life < life,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +246,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn of_two_hosts_of_one_name_exactly_one_keeps_it() {
+        let beat = |life, starting| HostBeat {
+            life,
+            protocol: crate::PROTOCOL,
+            version: String::new(),
+            target: String::new(),
+            workers: 1,
+            chunks: 0,
+            runs: 0,
+            leaves_alone: Vec::new(),
+            starting,
+        };
+        for (one, other) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (first, second) in [(1, 2), (2, 1)] {
+                let yields = beat(first, one).has_name_before(second, other);
+                assert_ne!(yields, beat(second, other).has_name_before(first, one));
+                if one != other {
+                    assert_eq!(yields, other, "one that serves leaves its name to one that starts");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_is_longer_than_a_note_is_not_read() {

@@ -442,6 +442,33 @@ impl Slots {
         self.give_second(id, now);
     }
 
+    /// Reports that the outcomes of the second host can neither be taken nor are they a lie: of some item, one of the two hosts
+    /// tells only that its worker was lost or late. They are kept in mind instead of those of the first if this one `replaces`
+    /// it. Another host is asked, and one that has run the chunk only if there is no other.
+    pub fn disputed(&mut self, id: SlotId, replaces: bool, now: Time) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let Some(Taking { host, copy, part, .. }) = slot.taking.take() else {
+            return;
+        };
+        if part > 0 || !slot.copies.iter().any(|known| known.number == copy) {
+            // What was taken before stays.
+            return self.lose(id, false);
+        }
+        let tells_nothing = if replaces { slot.noted.replace(host.name.clone()) } else { Some(host.name.clone()) };
+        if let Some(name) = tells_nothing {
+            slot.count_loss(&name);
+        }
+        for known in &mut slot.copies {
+            if known.number == copy || known.host().is_none_or(|by| by.name == host.name) {
+                self.orders.extend(known.sequence.take().map(|sequence| Order::Discard { sequence }));
+                known.state = CopyState::Lost;
+            }
+        }
+        self.give_second(id, now);
+    }
+
     /// Reports that outcomes of this slot were none, after they had been taken. What was taken before stays; the rest of
     /// the chunk is lost.
     pub fn broken(&mut self, slot: SlotId, now: Time) {

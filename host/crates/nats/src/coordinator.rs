@@ -62,6 +62,8 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
 const FIRST_SLOTS: usize = 16;
+/// Number of times that two hosts may not agree whether an item has an outcome, until the run ends.
+const MOST_DISPUTES: u32 = 3;
 /// A part of outcomes is a large one if it has this fraction of what fits into a message.
 const LARGE: usize = 8;
 /// What JetStream says of a stream that was made with other settings: another size, that is.
@@ -245,6 +247,7 @@ impl Coordinator {
             })
             .with_secret(random::bytes()?),
             chunks: BTreeMap::new(),
+            disputes: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
             most_outcome: most_of_outcome(&call),
@@ -339,6 +342,19 @@ struct SentChunk {
 /// task.
 type NotedOutcome = Option<Digest>;
 
+/// What comes of comparing outcomes that a second host delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Comparison {
+    Same,
+    /// They differ from this item on, and this is the first host.
+    Differ(u64, HostName),
+    /// Of this item, one host tells only that its worker was lost or late: the first if `first`.
+    Disputed {
+        item: u64,
+        first: bool,
+    },
+}
+
 fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
     let of_host = outcome.header.tag == OutcomeTag::Failure
         && notes::read::<Failure>(outcome.payload)
@@ -376,6 +392,8 @@ struct CoordinatorThread {
     started: Instant,
     slots: Slots,
     chunks: BTreeMap<SlotId, SentChunk>,
+    /// How often hosts did not agree whether these items have an outcome.
+    disputes: BTreeMap<u64, u32>,
     manifest: Bytes,
     wasm: Bytes,
     /// Maximum bytes of an outcome.
@@ -932,7 +950,15 @@ impl CoordinatorThread {
                         self.slots.answered(slot, now);
                     }
                     Ok(whole) => {
-                        if let Some((item, other)) = chunk.first_difference(&whole) {
+                        let compared = chunk.compare(&whole);
+                        if let Comparison::Disputed { item, first } = compared {
+                            return self.disputed(slot, item, first.then_some(&whole), host, &message, head.last);
+                        }
+                        if head.last && !self.disputes.is_empty() {
+                            let items = chunk.name.items();
+                            self.disputes.retain(|item, _| !items.contains(item));
+                        }
+                        if let Comparison::Differ(item, other) = compared {
                             let why = format!(
                                 "hosts {other} and {host} have different outcomes of item {item}, though the run is \
                                  deterministic: one of them is faulty, or lies"
@@ -947,6 +973,38 @@ impl CoordinatorThread {
                 }
             }
         }
+    }
+
+    /// Handles that one of two hosts tells of an item only that its worker was lost or late, and the other has an outcome. `whole`
+    /// are the outcomes of the second, if it is the first that has none.
+    fn disputed(
+        &mut self,
+        slot: SlotId,
+        item: u64,
+        whole: Option<&Bytes>,
+        host: &HostName,
+        message: &Message,
+        last: bool,
+    ) {
+        let now = self.now();
+        let Some(chunk) = self.chunks.get_mut(&slot) else { return };
+        let times = self.disputes.entry(item).or_default();
+        *times += 1;
+        if *times >= MOST_DISPUTES {
+            let other = chunk.noted_by.as_ref().map_or("another", HostName::as_str);
+            let why = format!(
+                "hosts {other} and {host} do not agree on item {item}: its worker was lost or late on one of them, and not on the \
+                 other, {MOST_DISPUTES} times: one of them is faulty, lies, or has too little time or memory"
+            );
+            return self.tell(RemoteEvent::Failed(Error::Broker(why)));
+        }
+        let replaces = whole.filter(|_| last);
+        if let Some(whole) = replaces {
+            chunk.noted = each(whole).map(|outcome| noted(&outcome)).collect();
+            chunk.noted_by = Some(host.clone());
+        }
+        self.answer(message.reply.as_deref(), false);
+        self.slots.disputed(slot, replaces.is_some(), now);
     }
 
     fn answer(&self, reply: Option<&str>, goes_on: bool) {
@@ -1036,20 +1094,26 @@ impl CoordinatorThread {
 }
 
 impl SentChunk {
-    /// Compares outcomes that a second host delivers with what is kept in mind. Returns the first item of which they
-    /// differ, and the first host.
-    fn first_difference(&mut self, outcomes: &Bytes) -> Option<(u64, HostName)> {
-        let first = self.noted_by.clone()?;
+    /// Compares outcomes that a second host delivers with what is kept in mind.
+    fn compare(&mut self, outcomes: &Bytes) -> Comparison {
+        let Some(first) = self.noted_by.clone() else {
+            return Comparison::Same;
+        };
+        let mut disputed = Comparison::Same;
         for outcome in each(outcomes) {
-            let (other, at) = (self.noted.get(self.compared).copied().flatten(), self.compared as u64);
+            let (other, item) =
+                (self.noted.get(self.compared).copied().flatten(), self.name.first + self.compared as u64);
             self.compared += 1;
-            if let (Some(one), Some(other)) = (noted(&outcome), other)
-                && one != other
-            {
-                return Some((self.name.first + at, first));
+            match (noted(&outcome), other) {
+                (Some(one), Some(other)) if one != other => return Comparison::Differ(item, first),
+                (Some(_), Some(_)) | (None, None) => {}
+                (one, _) if disputed == Comparison::Same => {
+                    disputed = Comparison::Disputed { item, first: one.is_some() };
+                }
+                _ => {}
             }
         }
-        None
+        disputed
     }
 }
 
@@ -1121,7 +1185,7 @@ mod tests {
         bytes.into()
     }
 
-    fn difference(one: &[(OutcomeTag, &[u8])], other: &[(OutcomeTag, &[u8])]) -> Option<u64> {
+    fn comparison(one: &[(OutcomeTag, &[u8])], other: &[(OutcomeTag, &[u8])]) -> Comparison {
         let one = outcomes(one);
         let mut chunk = SentChunk {
             name: ChunkName { first: 40, count: 2, digest: Digest([0; 16]) },
@@ -1132,7 +1196,7 @@ mod tests {
             compared: 0,
             answer: None,
         };
-        chunk.first_difference(&outcomes(other)).map(|(item, _)| item)
+        chunk.compare(&outcomes(other))
     }
 
     #[test]
@@ -1140,11 +1204,16 @@ mod tests {
         use OutcomeTag::{Failure, Value};
         let lost: &[u8] = br#"{"kind":"worker-lost","message":"a"}"#;
         let trap: &[u8] = br#"{"kind":"trap","message":"a"}"#;
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), None);
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), Some(41));
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"0"), (Value, b"3")]), Some(40));
-        assert_eq!(difference(&[(Value, b"1"), (Value, trap)], &[(Value, b"1"), (Failure, trap)]), Some(41));
-        // A lost worker says nothing of the task.
-        assert_eq!(difference(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Failure, lost)]), None);
+        let differ = |item| Comparison::Differ(item, HostName::of_text("a"));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), Comparison::Same);
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), differ(41));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"0"), (Value, b"3")]), differ(40));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, trap)], &[(Value, b"1"), (Failure, trap)]), differ(41));
+        // A lost worker says nothing of the task: it is no difference, and no agreement either.
+        let disputed = |item, first| Comparison::Disputed { item, first };
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), disputed(40, true));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Failure, lost)]), disputed(41, false));
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), differ(41));
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Failure, lost), (Value, b"2")]), Comparison::Same);
     }
 }

@@ -584,3 +584,49 @@ fn chunks_of_a_host_that_answers_nothing_run_elsewhere_however_many_they_are() {
     assert_eq!(given, [give(1, 5), give(2, 6)]);
     assert_eq!((slots.doubled(), slots.rescued()), (1, 2));
 }
+
+#[test]
+fn a_check_is_not_passed_by_telling_that_a_worker_was_lost() {
+    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
+    beat(&mut slots, "a", 1, &[], s(0));
+    beat(&mut slots, "b", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    slots.confirmed(0, 100, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), NOTE);
+    slots.answered(0, s(1));
+    orders(&mut slots);
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 1, 0, true), s(2)), TAKE);
+    // `b` tells nothing of an item. There is no other host but it.
+    slots.disputed(0, false, s(2));
+    assert_eq!(orders(&mut slots), [Order::Give { slot: 0, copy: 2, host: life("b") }]);
+    // Once there is, that is asked before `b` is asked again.
+    beat(&mut slots, "c", 1, &[], s(3));
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 2, 0, true), s(3)), TAKE);
+    orders(&mut slots);
+    slots.disputed(0, false, s(3));
+    assert_eq!(orders(&mut slots), [Order::Give { slot: 0, copy: 3, host: life("c") }]);
+    assert_eq!(slots.outcomes(&host("c"), &head(1, 3, 0, true), s(4)), TAKE);
+    slots.answered(0, s(4));
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(5)), Verdict::Unwanted);
+}
+
+#[test]
+fn a_host_that_tells_nothing_is_no_first_of_two() {
+    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
+    for name in ["a", "b", "c"] {
+        beat(&mut slots, name, 1, &[], s(0));
+    }
+    slots.open(0, CHUNK, s(0));
+    slots.confirmed(0, 100, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), NOTE);
+    slots.answered(0, s(1));
+    orders(&mut slots);
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 1, 0, true), s(2)), TAKE);
+    // What `b` delivers takes the place of what `a` has told, and is compared with what `c` delivers.
+    slots.disputed(0, true, s(2));
+    assert_eq!(orders(&mut slots), [Order::Give { slot: 0, copy: 2, host: life("c") }]);
+    assert_eq!(slots.outcomes(&host("b"), &head(1, 1, 0, true), s(2)), Verdict::Unwanted);
+    assert_eq!(slots.outcomes(&host("c"), &head(1, 2, 0, true), s(3)), TAKE);
+}

@@ -113,6 +113,12 @@ impl FetchedBytes {
             return Fetched::Nothing;
         }
         self.again = AGAIN;
+        // No more than there is, and twice what has come: a size alone takes no memory.
+        if self.bytes.capacity() - self.bytes.len() < part.len() {
+            let whole = usize::try_from(size).unwrap_or(usize::MAX);
+            self.bytes
+                .reserve_exact((self.bytes.len() + part.len()).max(self.bytes.len() * 2).min(whole) - self.bytes.len());
+        }
         self.bytes.extend_from_slice(part);
         if self.bytes.len() as u64 == size { Fetched::All } else { Fetched::More }
     }
@@ -227,12 +233,11 @@ impl ServedRun {
     /// Returns the number of bytes that are kept of the run: of what is being fetched, of items and of outcomes.
     pub fn kept(&self) -> u64 {
         let beside = match &self.progress {
-            Progress::Manifest(fetched) | Progress::Task(_, fetched) => fetched.bytes.len(),
+            Progress::Manifest(fetched) | Progress::Task(_, fetched) => fetched.bytes.capacity(),
             Progress::Running { .. } | Progress::Refused(_) => 0,
         };
         let chunks = self.held.values().map(|HeldChunk { head, state, .. }| match state {
-            ChunkState::Fetched(fetched) => fetched.bytes.len() as u64,
-            ChunkState::Waits(_) | ChunkState::Unwanted { .. } => head.size,
+            ChunkState::Fetched(_) | ChunkState::Waits(_) | ChunkState::Unwanted { .. } => head.size,
             ChunkState::Runs { pieces, .. } => {
                 head.size + pieces.values().map(RenderedOutcomes::bytes).sum::<usize>() as u64
             }
@@ -456,9 +461,7 @@ impl ServedRun {
                 None => return,
             },
         };
-        if !head.away {
-            context.take_room(head.size);
-        }
+        context.take_room(head.size);
         self.held.insert(head.copy, HeldChunk { head, receipt, state });
         // It is named before it is run, since it may end this host.
         self.beat(context);
@@ -606,7 +609,8 @@ impl ServedRun {
         let Some(HeldChunk { head, state: ChunkState::Fetched(fetched), .. }) = self.held.get_mut(&copy) else {
             return;
         };
-        match fetched.take(offset, answer, context.room.get()) {
+        // There was room for it when it was accepted.
+        match fetched.take(offset, answer, u64::MAX) {
             Fetched::Nothing => return,
             Fetched::More => {
                 let offset = fetched.next();
