@@ -165,7 +165,6 @@ fn a_host_that_lies_harms_no_run_and_is_ignored_and_named() {
 
 /// It takes part as any host does, and lies about the results of what it is given.
 #[test]
-#[ignore = "new, and not seen to pass yet"]
 fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
     let Some(broker) = Broker::start() else { return };
     let mut liar = broker.speaker("liar");
@@ -210,7 +209,6 @@ fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
 
 /// A host of an earlier version refuses, as one of this version does; the run waits for another, and names what it has seen.
 #[test]
-#[ignore = "new, and not seen to pass yet"]
 fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_names_them() {
     let Some(broker) = Broker::start() else { return };
     let mut speaker = broker.administrator();
@@ -264,7 +262,6 @@ fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_n
 /// Chunks and results of a run, however large, take no more of a host's memory than it was told to take, and a run of others goes
 /// on meanwhile.
 #[test]
-#[ignore = "new, and not seen to pass yet"]
 fn a_coordinator_that_gives_ever_more_makes_no_host_grow_beyond_its_buffer() {
     let Some(broker) = Broker::start() else { return };
     let mut liar = broker.administrator();
