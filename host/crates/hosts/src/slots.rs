@@ -57,8 +57,10 @@ const MOST_TRIES_OF_ONE: u32 = 6;
 /// times its timeout where processors are scarce, and a chunk may wait for others.
 const MOST_TIMES: u32 = 20;
 const SLACK: Duration = Duration::from_secs(60);
-/// Time for which a host may keep the coordinator waiting longer in all, for each large part of outcomes that it sends.
-const LARGE_PART: Duration = Duration::from_secs(1);
+/// Time for which a host may keep the coordinator waiting in all while it sends outcomes, which it does once it has all of a
+/// chunk; and how much longer for each large part.
+const ALL_PARTS: Duration = Duration::from_secs(60);
+const LARGE_PART: Duration = Duration::from_secs(2);
 /// How much more the stream is mistrusted for each chunk that was pulled from it in vain, and less for each that was not; and
 /// from how much on chunks are given to hosts past it.
 const PULLED_IN_VAIN_COUNTS: u32 = 4;
@@ -957,15 +959,15 @@ impl Slots {
 
     /// Publishes the chunks again of which no copy is left, and ends those that have ended hosts.
     fn look_after_all(&mut self, now: Time) {
-        let late = |slot: &Slot, taking: &Taking| {
-            let most = most(slot.chunk.count, self.config.item).unwrap_or(Duration::MAX).saturating_add(taking.granted);
+        let late = |taking: &Taking| {
             let waits = taking.waits_since.map(|since| now.saturating_sub(since));
+            let most = ALL_PARTS.saturating_add(taking.granted);
             waits.is_some_and(|waits| waits >= NEXT_PART || waits.saturating_add(taking.waited) >= most)
         };
         let (mut again, mut stuck) = (Vec::new(), Vec::new());
         for (&id, slot) in &self.slots {
             match &slot.taking {
-                Some(taking) if late(slot, taking) => stuck.push(id),
+                Some(taking) if late(taking) => stuck.push(id),
                 Some(_) => {}
                 None if slot.copies.iter().all(ChunkCopy::is_lost) => again.push(id),
                 None => {}

@@ -65,7 +65,7 @@ const FIRST_SLOTS: usize = 16;
 /// Number of times that two hosts may not agree whether an item has an outcome, until the run ends.
 const MOST_DISPUTES: u32 = 3;
 /// A part of outcomes is a large one if it has this fraction of what fits into a message.
-const LARGE: usize = 8;
+const LARGE: usize = 2;
 /// What JetStream says of a stream that was made with other settings: another size, that is.
 const STREAM_DIFFERS: u32 = 10058;
 

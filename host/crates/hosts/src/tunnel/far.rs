@@ -7,7 +7,7 @@ use super::stream::{Delivery, Room, Stream, room_for};
 use super::{BACKLOG, Breach, SILENCE, Time};
 use crate::names::{HostName, RunId};
 
-/// Maximum number of hosts, and of participants of each, that are kept at a time.
+/// Maximum number of near ends, and of participants that a host has over all of its near ends, or a program, that are kept at a time.
 const MOST_HOSTS: usize = 4096;
 const MOST_PARTICIPANTS: usize = 1024;
 /// Bytes of frames that arrive from a near end at a time, if none is longer. The others wait.
@@ -226,8 +226,18 @@ impl Far {
         self.sites.len() < MOST_HOSTS
     }
 
+    /// Returns the number of participants that a host has at its other near ends. What programs say of their machine counts for
+    /// nothing.
+    fn participants_elsewhere(&self, name: &SiteName) -> usize {
+        let is_other =
+            |other: &SiteName| !name.is_program && !other.is_program && other.host == name.host && other != name;
+        self.sites.iter().filter(|(other, _)| is_other(other)).map(|(_, site)| site.streams.len()).sum()
+    }
+
     fn of_participant(&mut self, id: &FarId, mut packet: Packet, now: Time) -> Result<(), Breach> {
         let longest = self.longest;
+        let opens = self.sites.get(&id.site.name).is_some_and(|site| !site.streams.contains_key(&id.participant));
+        let others = if opens { self.participants_elsewhere(&id.site.name) } else { 0 };
         let Some(site) = self.sites.get_mut(&id.site.name) else { return Ok(()) };
         let number = id.participant;
         if !site.streams.contains_key(&number) {
@@ -238,7 +248,7 @@ impl Far {
                 None if packet.base > 0 => "its part in the shared objects was lost".to_owned(),
                 // The first part is on its way, or will come again.
                 None if !is_first => return Ok(()),
-                None if site.streams.len() >= MOST_PARTICIPANTS => {
+                None if site.streams.len() + others >= MOST_PARTICIPANTS => {
                     format!("a host can have {MOST_PARTICIPANTS} participants at a time")
                 }
                 None => {

@@ -28,15 +28,15 @@ pub(super) enum Room {
 }
 
 /// Returns whether there is room for a packet's part beside what all streams of an end hold. The first stream that holds
-/// something always goes on, so that what it holds is taken some time.
+/// something always goes on with a frame that it has begun, so that what it holds is taken some time.
 pub(super) fn room_for<'a>(
     streams: impl Iterator<Item = (u32, &'a Stream)>,
     number: u32,
     packet: &Packet,
     room: usize,
 ) -> Room {
-    let Content::Part { bytes, .. } = &packet.content else { return Room::Enough };
-    let (mut all, mut own, mut first) = (bytes.len(), bytes.len(), None);
+    let Content::Part { bytes, number: part, .. } = &packet.content else { return Room::Enough };
+    let (mut all, mut own, mut first) = (bytes.len(), None, None);
     for (other, stream) in streams {
         let held = stream.held();
         all += held;
@@ -44,13 +44,16 @@ pub(super) fn room_for<'a>(
             first.get_or_insert(other);
         }
         if other == number {
-            own += held;
+            own = Some(stream);
         }
     }
+    // What came before, or comes too early, is not kept.
+    let Some(own) = own.filter(|own| own.expected == *part) else { return Room::Enough };
     match all <= room {
         true => Room::Enough,
-        false if own > room => Room::Never,
-        false if first.is_none_or(|first| first == number) => Room::Enough,
+        // The frame by itself, without others that have arrived.
+        false if own.arriving.len() + bytes.len() > room => Room::Never,
+        false if own.untaken == 0 && first.is_none_or(|first| first == number) => Room::Enough,
         false => Room::Later,
     }
 }

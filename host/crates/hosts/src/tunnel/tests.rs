@@ -218,6 +218,22 @@ fn an_end_holds_no_more_than_it_has_room_for_and_all_frames_come_all_the_same() 
 }
 
 #[test]
+fn nobody_is_cut_off_for_frames_that_come_twice_or_that_wait_to_be_taken() {
+    let (mut near, mut far, name, now) = (Near::new(1, LONGEST), Far::new(9, LONGEST), host("a"), Time::ZERO);
+    near.set_room(PART);
+    let number = near.open(vec![1], now);
+    exchange(&mut near, &mut far, &name, now);
+    let (id, _) = far.take(now).expect("its first frame");
+    (0..2).for_each(|_| far.send(&id, vec![7; PART]));
+    let packets: Vec<Packet> = std::iter::from_fn(|| far.next_packet(now, PART)).map(|(_, it)| it).collect();
+    // Each part fills the room, and comes twice before anything is taken.
+    packets.iter().chain(&packets).for_each(|packet| near.receive(packet.clone(), now));
+    assert_eq!(near.next_event(), None);
+    assert!(near.held(number) <= PART + 1, "{}", near.held(number));
+    assert_eq!(near.take(now, |_| true), Some((number, vec![7; PART])));
+}
+
+#[test]
 fn who_is_told_more_than_there_is_room_for_is_cut_off_alone_and_the_other_end_hears_of_it() {
     let (mut near, mut far, came, _) = told(&[300, 450, 310], 400);
     assert_eq!(came, BTreeMap::from([(0, 300), (2, 310)]));
@@ -406,4 +422,21 @@ fn near_ends_of_one_host_leave_room_for_others() {
     let before = far.participants();
     exchange(&mut near, &mut far, &host("other"), Time::ZERO);
     assert_eq!(far.participants(), before + 1);
+}
+
+/// Over all runs that it claims to serve.
+#[test]
+fn one_host_takes_no_more_places_than_a_host_has() {
+    let mut far = Far::new(1, 1 << 10);
+    for run in 0..3_u8 {
+        let mut near = Near::new(2, 1 << 10);
+        (0..600).for_each(|_| _ = near.open(vec![1], Time::ZERO));
+        let name = SiteName::of_host(HostName::new("many").unwrap(), RunId([run; 16]));
+        exchange(&mut near, &mut far, &name, Time::ZERO);
+    }
+    assert_eq!(far.participants(), 1024);
+    let mut near = Near::new(2, 1 << 10);
+    near.open(vec![1], Time::ZERO);
+    exchange(&mut near, &mut far, &host("other"), Time::ZERO);
+    assert_eq!(far.participants(), 1025);
 }
