@@ -1059,8 +1059,7 @@ impl CoordinatorThread {
                     chunk.items().end.saturating_sub(1)
                 ))),
                 Order::Shared(host) => self.tell(RemoteEvent::News(format!(
-                    "two hosts have the name {host}; only the one that began first is heard. Give the other a name of its \
-                     own (wasmpool serve --name)"
+                    "two hosts have the name {host}: only the one that began first is heard; give the other another name"
                 ))),
                 Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
                     "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"

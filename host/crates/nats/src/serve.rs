@@ -283,8 +283,8 @@ impl Serving {
         let HostSettings { name, access, .. } = &self.context.settings;
         let (version, workers) = (ForeignText::of(&other.version), other.workers);
         Err(Error::Broker(format!(
-            "another host has the name {name} at {access} (wasmpool {version}, {workers} workers), and has had it first; give this \
-             one a name of its own (--name NAME)"
+            "another host has the name {name} at {access}, and has had it first (wasmpool {version}, {workers} workers): give \
+             this one another name"
         )))
     }
 

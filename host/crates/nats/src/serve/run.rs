@@ -807,7 +807,7 @@ fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
 }
 
 fn too_much(what: &str) -> Progress {
-    refuse(RefusalCause::Host, format!("{what} larger than this host has room for (--buffer)"))
+    refuse(RefusalCause::Host, format!("{what} larger than this host has room for"))
 }
 
 fn refuse(cause: RefusalCause, message: String) -> Progress {
