@@ -164,7 +164,8 @@ impl Coordinator {
         let mut server = None;
         if let ObjectsPlace::Server(name, FoundObjects { life, objects }) = &run.objects {
             call.given.shared = SharedGrants { names_items: true, objects: objects.clone(), ..SharedGrants::default() };
-            server = Some(UsedServer { name: name.clone(), life: *life, heard: Time::ZERO, asked: None });
+            server =
+                Some(UsedServer { name: name.clone(), life: *life, heard: Time::ZERO, asked: None, answered: false });
         }
         // What has effects that count is not done twice.
         let speculate = run.speculate && !grants.have_effects() && call.given.shared.is_empty();
@@ -433,6 +434,8 @@ struct UsedServer {
     /// When it was last heard, and asked.
     heard: Time,
     asked: Option<Time>,
+    /// True once it has answered: it tells of its end to whoever has asked it before.
+    answered: bool,
 }
 
 impl CoordinatorThread {
@@ -583,12 +586,31 @@ impl CoordinatorThread {
         }
     }
 
+    /// Asks the server before any item runs, so that it knows whom to tell when it ends.
+    fn ask_server_first(&mut self) {
+        let (reply, now) = (self.reply("objects"), self.now());
+        if let Some(server) = &mut self.server {
+            (server.heard, server.asked) = (now, Some(now));
+            self.client.publish(&subjects::server_question(&server.name), Some(&reply), &[]);
+        }
+    }
+
     /// Handles the answer of a server of shared objects.
     fn hear_server(&mut self, message: &Message) {
         let now = self.now();
-        let (Some(server), Some(note)) = (&mut self.server, notes::read::<ServerNote>(&message.payload)) else {
+        let Some(server) = &mut self.server else {
             return;
         };
+        if message.status == Some(503) && !server.answered {
+            // It was there when its objects were looked up, and has ended since. Of one that has answered, others may know more.
+            let why = lost(Loss::Ended, &server_in_words(&server.name));
+            self.server = None;
+            return self.tell(RemoteEvent::Failed(Error::Shared(why)));
+        }
+        let Some(note) = notes::read::<ServerNote>(&message.payload) else {
+            return;
+        };
+        server.answered = true;
         let loss = match note.life.cmp(&server.life) {
             Ordering::Equal if note.serves => {
                 server.heard = now;
@@ -658,6 +680,7 @@ impl CoordinatorThread {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
                 self.refused = None;
+                self.ask_server_first();
                 match self.resumes {
                     true => self.ask_for_other(),
                     false => self.make_stream(),
