@@ -39,6 +39,8 @@ pub struct World {
     /// Times that a host is started again, or cut off.
     pub restarts: u64,
     pub partitions: u64,
+    /// True if hosts have room for one frame only: others are sent again until it is taken.
+    pub tight: bool,
 }
 
 impl SeededWorld for World {
@@ -57,6 +59,7 @@ impl SeededWorld for World {
             delay: [1, 50, 3000][random.below(3) as usize],
             restarts: random.below(3),
             partitions: random.below(3),
+            tight: random.below(2) == 1,
         }
     }
 
@@ -75,6 +78,7 @@ impl SeededWorld for World {
             World { delay: 1, ..world() },
             World { restarts: 0, ..world() },
             World { partitions: 0, ..world() },
+            World { tight: false, ..world() },
         ]
     }
 
@@ -173,7 +177,8 @@ impl Play {
 
     fn run(mut self) -> Result<Figures, Violation> {
         for host in 0..self.world.hosts {
-            self.near.push(Near::new(host as u64 + 1, LONGEST));
+            let near = self.near_end(host as u64 + 1);
+            self.near.push(near);
             self.lives.push(host as u64 + 1);
             self.people(host);
         }
@@ -214,6 +219,14 @@ impl Play {
         Err("the schedule does not end".to_owned())
     }
 
+    fn near_end(&self, life: u64) -> Near {
+        let mut near = Near::new(life, LONGEST);
+        if self.world.tight {
+            near.set_room(LONGEST);
+        }
+        near
+    }
+
     /// Gives a host participants, each with frames to send.
     fn people(&mut self, host: usize) {
         for _ in 0..self.world.participants {
@@ -238,7 +251,7 @@ impl Play {
         // Nobody waits for what the earlier life had.
         self.done.extend(self.there.keys().filter(|key| key.0 == host).copied());
         self.lives[host] = life;
-        self.near[host] = Near::new(life, LONGEST);
+        self.near[host] = self.near_end(life);
         self.people(host);
     }
 

@@ -351,6 +351,10 @@ pub struct ServeArgs {
     /// the options [default: the limits that a run asks for, and neither directories nor peers]
     #[arg(long, value_name = "FILE", env = "WASMPOOL_POLICY")]
     pub policy: Option<PathBuf>,
+    /// What this process keeps of all runs beside their workers: tasks, items and results; and as much again of messages of shared
+    /// objects (KiB MiB GiB, k M G)
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "WASMPOOL_BUFFER", value_parser = units::size, allow_hyphen_values = true)]
+    pub buffer: u64,
     #[command(flatten)]
     pub sandbox: SandboxArgs,
     #[command(flatten)]

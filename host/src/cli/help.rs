@@ -107,6 +107,7 @@ const GROUPS: &[(&str, &[Row])] = &[
         &[
             ("via", ""),
             ("name", "Name of this host [default: the machine's, and digits]"),
+            ("buffer", ""),
             ("state", "Where to keep what the objects hold, from one start to the next"),
             ("via-storage", ""),
             ("speculate", ""),

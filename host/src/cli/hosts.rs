@@ -67,6 +67,7 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
         workers,
         sandbox: args.sandbox.mode,
         policy: args.policy.as_deref().map_or_else(|| Ok(HostPolicy::default()), policy)?,
+        buffer: args.buffer,
         program: ChildProgram::Own,
     };
     let host = Host::new(settings);

@@ -19,6 +19,7 @@ pub struct Figures {
     pub lost: u64,
     pub doubled: u64,
     pub lies: u64,
+    pub overdue: u64,
     pub events: u64,
     /// The hash of all events.
     pub hash: u64,
@@ -41,6 +42,7 @@ impl RunFigures for Figures {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.lies += other.lies;
+        self.overdue += other.overdue;
         self.events += other.events;
         self.hash = self.hash.wrapping_add(other.hash);
     }
@@ -57,7 +59,7 @@ impl std::fmt::Display for Figures {
             "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} chunks given \
              to a second host for being late, {} compared, {} copies taken from hosts, {} outcomes dropped, \
              {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} messages lost, \
-             {} doubled, {} lies, {} events",
+             {} doubled, {} lies, {} chunks kept for too long, {} events",
             self.items,
             self.blamed,
             self.copies,
@@ -73,6 +75,7 @@ impl std::fmt::Display for Figures {
             self.lost,
             self.doubled,
             self.lies,
+            self.overdue,
             self.events
         )
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::broker::Broker;
 use super::figures::Figures;
 use super::site::{HeldChunk, Site};
-use super::world::{TROUBLE, World};
+use super::world::{Rogue, TROUBLE, World};
 use crate::Violation;
 use crate::promise;
 use crate::random::{Random, mix};
@@ -21,8 +21,15 @@ use wasmpool_hosts::outcomes::{OutcomesHead, Receipt};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Verdict as Taken};
 use wasmpool_scheduler::{Action, Blame, ChunkSize, OutcomeEnd, Scheduler, SchedulerConfig, Time, Verdict};
 
-/// A run that has not ended by then never will.
-const END: Duration = Duration::from_secs(4000);
+/// A run that has not ended by then never will. One of whose two hosts holds chunks, while the other ends under them, takes long.
+const END: Duration = Duration::from_secs(40_000);
+/// No item takes longer on a host that works.
+const ITEM: Duration = Duration::from_secs(2);
+/// Number of workers that a host claims which has none, and of chunks that are published for it at most.
+const CLAIMED: u32 = 3000;
+const FOR_CLAIMS: usize = 64;
+/// What the number of the second process under a name is greater by.
+const OTHER_LIFE: u64 = 1 << 40;
 const BEAT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(250);
 const RESEND: Duration = Duration::from_secs(1);
@@ -137,8 +144,8 @@ pub struct Simulation<'a> {
     losses: u64,
     sites: BTreeMap<u32, Site>,
     lives: u64,
-    /// Lives of hosts that have held an item, and ended.
-    ends: BTreeMap<u64, BTreeSet<u64>>,
+    /// Hosts that have held an item and ended, once for each end.
+    ends: BTreeMap<u64, Vec<u32>>,
     /// Chunks that were given to a host for being late or to be compared, and the hosts that have delivered outcomes of the
     /// chunk of a slot.
     doubled: BTreeSet<CopyNumber>,
@@ -167,10 +174,10 @@ fn chunk(first: u64, count: u32) -> ChunkName {
 }
 
 /// Records that a host has ended under the items that it holds.
-fn end_under(site: &Site, ends: &mut BTreeMap<u64, BTreeSet<u64>>) {
+fn end_under(host: u32, site: &Site, ends: &mut BTreeMap<u64, Vec<u32>>) {
     for held in site.held.values() {
         for item in held.name.items() {
-            ends.entry(item).or_default().insert(site.life);
+            ends.entry(item).or_default().push(host);
         }
     }
 }
@@ -193,7 +200,12 @@ impl<'a> Simulation<'a> {
             events: BTreeMap::new(),
             next: 0,
             scheduler: Scheduler::new(config),
-            slots: Slots::new(SlotsConfig { most: None, speculate: world.speculate, check: world.check }),
+            slots: Slots::new(SlotsConfig {
+                most: None,
+                speculate: world.speculate,
+                check: world.check,
+                item: Some(ITEM),
+            }),
             chunks: BTreeMap::new(),
             published: BTreeMap::new(),
             read: 0,
@@ -214,7 +226,7 @@ impl<'a> Simulation<'a> {
     pub fn run(mut self) -> Result<Figures, Violation> {
         self.after(Time::ZERO, Event::Look);
         self.after(BEAT, Event::Trouble);
-        for host in 0..self.world.hosts {
+        for host in 0..self.world.hosts + u32::from(self.world.rogue.is_some()) {
             let at = self.random.time(BEAT);
             self.after(at, Event::Start { host });
         }
@@ -238,6 +250,7 @@ impl<'a> Simulation<'a> {
         if self.world.is_quiet() && !retries {
             promise!(self.figures.again == 0, "{} chunks ran again though nothing was lost", self.figures.again);
             let doubled = self.slots.doubled() > 0;
+            let doubled = doubled || self.slots.rescued() > 0;
             promise!(doubled || self.slots.dropped() == 0, "outcomes came twice though nothing was lost");
         }
         let (doubled, opened) = (self.slots.doubled(), self.opened);
@@ -260,6 +273,11 @@ impl<'a> Simulation<'a> {
         self.next += 1;
         self.queue.push(Reverse((self.now + delay, id)));
         self.events.insert(id, event);
+    }
+
+    /// Returns what this host does instead of work.
+    fn rogue(&self, host: u32) -> Option<Rogue> {
+        self.world.rogue.filter(|_| host == self.world.hosts)
     }
 
     fn in_trouble(&self) -> bool {
@@ -332,8 +350,12 @@ impl<'a> Simulation<'a> {
             }
             Action::Settle { chunk, index, blame, .. } => {
                 promise!(blame == Blame::WorkerLost, "item {index} was given up as {blame:?}");
-                let ends = self.ends.get(&index).map_or(0, BTreeSet::len);
-                promise!(ends >= 2, "item {index} is blamed, and {ends} hosts have ended under it");
+                let ends = self.ends.get(&index).cloned().unwrap_or_default();
+                let hosts: BTreeSet<u32> = ends.iter().copied().collect();
+                promise!(
+                    ends.len() >= 6 || hosts.len() >= 2,
+                    "item {index} is blamed, and {hosts:?} have ended under it"
+                );
                 self.figures.blamed += 1;
                 self.keep(chunk, index);
             }
@@ -373,12 +395,17 @@ impl<'a> Simulation<'a> {
                 self.send(|| Event::Discard { losses, sequence });
             }
             Order::Ask => self.send(|| Event::Ask),
-            Order::Slots(count) => self.scheduler.set_workers(count),
+            Order::Slots(count) => {
+                let most = (self.world.hosts * self.world.workers * 2) as usize + FOR_CLAIMS;
+                promise!(count <= most, "{count} chunks are published at a time, for workers that a host claims");
+                self.scheduler.set_workers(count);
+            }
             Order::Lose { slot, blamed, .. } => {
                 self.chunks.remove(&slot);
                 self.scheduler.slot_lost(slot, blamed, self.now);
             }
-            Order::Ignored(_) => {}
+            Order::Ignored(_) | Order::Shared(_) => {}
+            Order::Overdue { .. } => self.figures.overdue += 1,
             Order::Refused(..) => return Err("hosts refused that refuse nothing".to_owned()),
         }
         Ok(())
@@ -531,7 +558,7 @@ impl<'a> Simulation<'a> {
                 if let Some(site) = self.sites.get_mut(&host) {
                     site.frozen = until;
                     // To the coordinator, a host that says nothing for long has ended.
-                    end_under(site, &mut self.ends);
+                    end_under(host, site, &mut self.ends);
                 }
             }
         }
@@ -570,7 +597,7 @@ impl<'a> Simulation<'a> {
         };
         self.figures.kills += 1;
         self.broker.disconnected((host, site.life));
-        end_under(&site, &mut self.ends);
+        end_under(host, &site, &mut self.ends);
         let pause = self.random.time(Duration::from_secs(8));
         self.after(pause, Event::Start { host });
     }
@@ -584,7 +611,7 @@ impl<'a> Simulation<'a> {
         if frozen > now {
             return self.after(frozen - now, Event::Beat { host, life });
         }
-        let beat = site.beat(workers);
+        let mut beat = site.beat(workers);
         let again: Vec<CopyNumber> = site
             .held
             .iter()
@@ -594,6 +621,15 @@ impl<'a> Simulation<'a> {
         if now - site.pulled >= PULL {
             site.pulls = 0;
         }
+        match self.rogue(host) {
+            Some(Rogue::Silent) => (beat.workers, beat.held) = (workers * 4, Vec::new()),
+            Some(Rogue::Claims) => (beat.workers, beat.held) = (CLAIMED, Vec::new()),
+            Some(Rogue::Alternates) => {
+                let other = RunBeat { life: life + OTHER_LIFE, held: Vec::new(), ..beat.clone() };
+                self.send(|| Event::Heard { host, beat: other.clone() });
+            }
+            Some(Rogue::Holds) | None => {}
+        }
         self.send(|| Event::Heard { host, beat: beat.clone() });
         again.into_iter().for_each(|copy| self.host_sends(host, life, copy));
         self.host_pulls(host, life);
@@ -602,6 +638,9 @@ impl<'a> Simulation<'a> {
 
     fn host_pulls(&mut self, host: u32, life: u64) {
         let (now, workers) = (self.now, self.world.workers);
+        if self.rogue(host) == Some(Rogue::Claims) {
+            return;
+        }
         while let Some(site) = self.site(host, life) {
             if site.held.len() as u32 + site.pulls > workers {
                 return;
@@ -614,6 +653,9 @@ impl<'a> Simulation<'a> {
 
     fn host_takes(&mut self, host: u32, life: u64, copy: CopyNumber, sequence: u64, name: ChunkName) {
         let workers = self.world.workers;
+        if let Some(Rogue::Silent | Rogue::Claims) = self.rogue(host) {
+            return self.host_pulls(host, life);
+        }
         let Some(site) = self.site(host, life) else {
             return;
         };
@@ -629,6 +671,9 @@ impl<'a> Simulation<'a> {
 
     fn host_works(&mut self, host: u32, life: u64) {
         let workers = self.world.workers;
+        if self.rogue(host) == Some(Rogue::Holds) {
+            return;
+        }
         while let Some((copy, name)) = self.site(host, life).and_then(|site| site.begin(workers)) {
             let items = name.items();
             if self.world.killers.iter().any(|item| items.contains(item)) {
@@ -692,7 +737,7 @@ impl<'a> Simulation<'a> {
             self.figures.lies += 1;
             // It may be told that nobody wants this, and drop a chunk that the coordinator believes it to hold.
             for item in name.items() {
-                self.ends.entry(item).or_default().insert(life);
+                self.ends.entry(item).or_default().push(host);
             }
             match self.random.below(5) {
                 0 => head.name.count += 1,

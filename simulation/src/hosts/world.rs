@@ -42,6 +42,21 @@ pub struct World {
     /// True if late chunks may run on a second host, and the percentage of chunks that run on two.
     pub speculate: bool,
     pub check: u8,
+    /// What one more host does instead of work, all the time.
+    pub rogue: Option<Rogue>,
+}
+
+/// A host that keeps to the protocol and harms runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rogue {
+    /// It pulls chunks, and never names or answers one.
+    Silent,
+    /// It names the chunks that it has for ever.
+    Holds,
+    /// It claims workers that it does not have, and pulls nothing.
+    Claims,
+    /// It is two processes of one name, of which one does the work of a host.
+    Alternates,
 }
 
 /// Things go wrong no later than this.
@@ -52,7 +67,13 @@ impl World {
     pub fn is_quiet(&self) -> bool {
         self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie == 0
             && self.killers.is_empty()
+            && self.rogue.is_none()
     }
+}
+
+fn drawn_rogue(random: &mut Random) -> Option<Rogue> {
+    let all = [Rogue::Silent, Rogue::Holds, Rogue::Claims, Rogue::Alternates];
+    all.get(random.below(8) as usize).copied()
 }
 
 impl SeededWorld for World {
@@ -95,6 +116,8 @@ impl SeededWorld for World {
             slow,
             speculate: random.per_mille(700),
             check,
+            // Drawn last, so that the rest of a world is as it was.
+            rogue: if quiet { None } else { drawn_rogue(random) },
         }
     }
 
@@ -127,6 +150,7 @@ impl SeededWorld for World {
             with(&|w| w.slow = 1),
             with(&|w| w.speculate = false),
             with(&|w| w.check = 0),
+            with(&|w| w.rogue = None),
             with(&|w| w.item /= 2),
             with(&|w| w.delay /= 2),
         ]

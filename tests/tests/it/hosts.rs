@@ -4,6 +4,7 @@
 
 mod access;
 mod lies;
+mod names;
 mod objects;
 mod servers;
 

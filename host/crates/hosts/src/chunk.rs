@@ -50,6 +50,9 @@ pub struct ChunkHead {
     pub away: bool,
 }
 
+/// Maximum index of a first item. No input is as long, so that whoever counts on from there need not look for an overflow.
+const MOST_FIRST: u64 = u64::MAX / 2;
+
 /// Number of bytes of a chunk's header.
 pub const CHUNK_HEAD: usize = 2 + 8 + 8 + 4 + 8 + 16;
 
@@ -78,7 +81,7 @@ impl ChunkHead {
             true => fields.0.is_empty(),
             false => fields.0.len() as u64 == size,
         };
-        let sound = protocol == PROTOCOL && away <= 1 && count > 0 && first.checked_add(u64::from(count)).is_some();
+        let sound = protocol == PROTOCOL && away <= 1 && count > 0 && first <= MOST_FIRST;
         (sound && fits).then(|| (head, message.slice(CHUNK_HEAD..)))
     }
 
@@ -161,6 +164,14 @@ mod tests {
             if let Some(sizes) = sizes(&bytes, count) {
                 prop_assert_eq!(sizes.len(), count as usize);
             }
+        }
+    }
+
+    #[test]
+    fn no_chunk_is_taken_whose_items_have_numbers_beyond_any_input() {
+        for (first, taken) in [(MOST_FIRST, true), (MOST_FIRST + 1, false), (u64::MAX - 1, false), (u64::MAX, false)] {
+            let (away, _) = chunk(&[vec![1]], first, true);
+            assert_eq!(ChunkHead::parse(&away.to_bytes().into()).is_some(), taken, "{first}");
         }
     }
 

@@ -43,7 +43,7 @@ pub struct Manifest {
     pub engine: Option<EngineName>,
     /// The server that has the shared objects of the call, if that is not the coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<String>,
+    pub objects: Option<ServerLife>,
 }
 
 /// The part of a [`Manifest`] that every protocol has.
@@ -136,13 +136,20 @@ pub struct Presence {
 pub struct ServerNote {
     pub protocol: u8,
     pub version: String,
-    /// Which process it is, and when it began to ask whether another has its name.
+    /// Which process it is, and when it began to ask whether another has its name: the greater number began later.
     pub life: u64,
     pub presence: Presence,
-    /// True once it knows that no other has its name.
+    /// True once it knows that no other has its name, and until it ends.
     pub serves: bool,
     /// The objects, with all that anybody may do with them.
     pub objects: Vec<ObjectGrant>,
+}
+
+/// Which process has the shared objects of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLife {
+    pub server: String,
+    pub life: u64,
 }
 
 /// The part of [`ServerNote`] that every protocol has.
@@ -217,6 +224,21 @@ pub struct HostBeat {
     /// Why it leaves runs alone, a text for each reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaves_alone: Vec<String>,
+    /// True until it knows that no other process has its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
+}
+
+impl HostBeat {
+    /// Returns true if a host of this life leaves the name to the one that has sent this: to one that serves while it does not
+    /// yet, and else to the one that began first.
+    pub fn has_name_before(&self, life: u64, starting: bool) -> bool {
+        match (self.starting, starting) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.life < life,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +246,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn of_two_hosts_of_one_name_exactly_one_keeps_it() {
+        let beat = |life, starting| HostBeat {
+            life,
+            protocol: crate::PROTOCOL,
+            version: String::new(),
+            target: String::new(),
+            workers: 1,
+            chunks: 0,
+            runs: 0,
+            leaves_alone: Vec::new(),
+            starting,
+        };
+        for (one, other) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (first, second) in [(1, 2), (2, 1)] {
+                let yields = beat(first, one).has_name_before(second, other);
+                assert_ne!(yields, beat(second, other).has_name_before(first, one));
+                if one != other {
+                    assert_eq!(yields, other, "one that serves leaves its name to one that starts");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_is_longer_than_a_note_is_not_read() {
@@ -263,7 +309,7 @@ mod tests {
     }
 
     /// Number of members of a manifest of this protocol, and of what is in them.
-    const MEMBERS: usize = 50;
+    const MEMBERS: usize = 51;
 
     proptest! {
         #[test]

@@ -27,7 +27,12 @@ impl Permissions {
                     format!("$JS.API.CONSUMER.MSG.NEXT.*.{CONSUMER}"),
                 ])
                 .collect(),
-            subscribe: vec![format!("{}.>", subjects::inbox(host)), subjects::ALL_CONTROLS.to_owned()],
+            subscribe: vec![
+                format!("{}.>", subjects::inbox(host)),
+                subjects::ALL_CONTROLS.to_owned(),
+                // Whether another process speaks under its name.
+                subjects::host(host),
+            ],
         }
     }
 
@@ -103,6 +108,7 @@ mod tests {
             assert!(!may(&subscribe, &kind.subject(run, &other)));
         }
         assert!(may(&publish, &subjects::host(&host)) && !may(&publish, &subjects::host(&other)));
+        assert!(may(&subscribe, &subjects::host(&host)) && !may(&subscribe, &subjects::host(&other)));
         for not in [subjects::chunks(run), subjects::control(run), "$JS.ACK.WP-1.wp.1.2.3.4.5".to_owned()] {
             assert!(!may(&publish, &not), "{not}");
         }

@@ -9,8 +9,10 @@
 //! * as long as some host serves, each slot ends: its outcomes are taken, or the scheduler is told of its loss;
 //! * a chunk is published again only when each of its copies is lost: never because it waits its turn;
 //! * at most one chunk in twenty runs on a second host because it is late, each on one, and only while that host has
-//!   nothing else to do;
+//!   nothing else to do; but for those of a host that answers nothing, for far longer than others take;
 //! * of a chunk that is checked, nothing is taken until another host has delivered all of its outcomes;
+//! * a chunk that a host does not answer within the time that its items may take, and several times that, runs elsewhere,
+//!   and goes to a host that lost it before only where there is no other;
 //! * no host is blamed, and no chunk, for what the broker lost.
 //!
 //! The broker is believed in nothing that matters. If it says wrongly how far it has delivered, chunks run twice or late.
@@ -46,9 +48,23 @@ const UNCONFIRMED: Duration = Duration::from_secs(5);
 const NEXT_PART: Duration = Duration::from_secs(15);
 /// Time between questions to the broker how far it has delivered, while copies wait there.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Number of copies that may be lost with their hosts, and number of hosts among these, until the chunk is blamed.
+/// Number of copies that may be lost with their hosts, and number of hosts among these, until the chunk is blamed. If one host
+/// alone has had it, more of them may be lost: that host may have other reasons to end.
 const MOST_TRIES: u32 = 3;
 const MOST_HOSTS: usize = 2;
+const MOST_TRIES_OF_ONE: u32 = 6;
+/// A host may have a chunk for this many times the time that its items may take, and for this long besides. An item may take ten
+/// times its timeout where processors are scarce, and a chunk may wait for others.
+const MOST_TIMES: u32 = 20;
+const SLACK: Duration = Duration::from_secs(60);
+/// Time for which a host may keep the coordinator waiting in all while it sends outcomes, which it does once it has all of a
+/// chunk; and how much longer for each large part.
+const ALL_PARTS: Duration = Duration::from_secs(60);
+const LARGE_PART: Duration = Duration::from_secs(2);
+/// How much more the stream is mistrusted for each chunk that was pulled from it in vain, and less for each that was not; and
+/// from how much on chunks are given to hosts past it.
+const PULLED_IN_VAIN_COUNTS: u32 = 4;
+const MOST_MISTRUST: u32 = 32;
 /// Number of copies of a chunk that may be lost until the next is given to a host that serves, past the stream: a host that is
 /// not heard any more, or does not answer, may pull whatever is in it.
 const PULLED_IN_VAIN: usize = 2;
@@ -76,6 +92,8 @@ pub struct SlotsConfig {
     pub speculate: bool,
     /// Percentage of chunks that run on two hosts, whose outcomes are compared.
     pub check: u8,
+    /// The longest that an item may take, or none.
+    pub item: Option<Duration>,
 }
 
 /// An order to the caller.
@@ -99,6 +117,10 @@ pub enum Order {
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
     /// Tell the user that nothing of this host is heard any more.
     Ignored(HostName),
+    /// Tell the user that this host has not answered this chunk in time, which runs elsewhere.
+    Overdue { host: HostName, chunk: ChunkName },
+    /// Tell the user that two processes speak under the name of this host.
+    Shared(HostName),
     /// End the run: every host refuses it, for these reasons. The first is that which concerns the user most.
     Refused(Vec<(HostName, Refusal)>),
 }
@@ -137,6 +159,8 @@ struct ChunkCopy {
     /// Its number in the stream, once the broker has confirmed it.
     sequence: Option<u64>,
     state: CopyState,
+    /// True if its host has had it for too long: it counts as lost, though the host still names it.
+    overdue: bool,
 }
 
 impl ChunkCopy {
@@ -166,6 +190,9 @@ struct Taking {
     noted: bool,
     /// The time since which the coordinator waits for the next part; none while the host waits for the coordinator.
     waits_since: Option<Time>,
+    /// How long it has waited for parts so far, and how much longer it waits since they are large.
+    waited: Duration,
+    granted: Duration,
 }
 
 #[derive(Debug)]
@@ -174,7 +201,9 @@ struct Slot {
     copies: Vec<ChunkCopy>,
     /// Number of copies that were lost with their hosts, and these hosts.
     tries: u32,
-    lost_with: BTreeSet<HostLife>,
+    lost_with: BTreeSet<HostName>,
+    /// How often each host has lost it, for whatever reason.
+    lost_by: BTreeMap<HostName, u32>,
     taking: Option<Taking>,
     /// True if it was given to a second host because it was late.
     doubled: bool,
@@ -190,6 +219,16 @@ impl Slot {
             || self.copies.iter().filter_map(ChunkCopy::host).any(|host| host.name == *name)
     }
 
+    /// Records that a host has lost a copy.
+    fn count_loss(&mut self, name: &HostName) {
+        *self.lost_by.entry(name.clone()).or_default() += 1;
+    }
+
+    /// Returns true if it has ended hosts.
+    fn ends_hosts(&self) -> bool {
+        self.tries >= MOST_TRIES_OF_ONE || self.tries >= MOST_TRIES && self.lost_with.len() >= MOST_HOSTS
+    }
+
     /// Returns true if one more host has to have the chunk, since two are to run it.
     fn wants_second(&self) -> bool {
         let mut living = self.copies.iter().filter(|copy| !copy.is_lost());
@@ -200,6 +239,11 @@ impl Slot {
             (None, ..) => false,
         }
     }
+}
+
+/// Returns how long a host may have a chunk of so many items, of which one may take so long.
+fn most(items: u32, item: Option<Duration>) -> Option<Duration> {
+    Some(item?.saturating_mul(items).saturating_mul(MOST_TIMES).saturating_add(SLACK))
 }
 
 /// The state machine. See the module's documentation.
@@ -230,7 +274,11 @@ pub struct Slots {
     /// Number of chunks, and of those that were given to a second host because they were late.
     opened: u64,
     doubled: u64,
+    /// Number of chunks that were given to a second host because the first answered nothing for very long.
+    rescued: u64,
     times: ChunkTimes,
+    /// How much the stream is mistrusted: whoever pulls from it may be a host that does not answer.
+    mistrust: u32,
 }
 
 impl Slots {
@@ -255,7 +303,9 @@ impl Slots {
             dropped: 0,
             opened: 0,
             doubled: 0,
+            rescued: 0,
             times: ChunkTimes::default(),
+            mistrust: 0,
         }
     }
 
@@ -288,6 +338,11 @@ impl Slots {
         self.doubled
     }
 
+    /// Returns the number of chunks that were given to a second host because the first answered nothing for very long.
+    pub fn rescued(&self) -> u64 {
+        self.rescued
+    }
+
     /// Returns true if a chunk that two hosts are to run waits for a second one, and there is none.
     pub fn lacks_second_host(&self) -> bool {
         self.serving().0 == 1 && self.slots.values().any(|slot| slot.checked && slot.wants_second())
@@ -310,13 +365,16 @@ impl Slots {
             copies: Vec::new(),
             tries: 0,
             lost_with: BTreeSet::new(),
+            lost_by: BTreeMap::new(),
             taking: None,
             doubled: false,
             checked: chunk.is_among(self.config.check),
             noted: None,
         };
         self.slots.insert(slot, opened);
-        self.publish(slot, now);
+        if !self.mistrusts_stream() || !self.give(slot, false, now) {
+            self.publish(slot, now);
+        }
     }
 
     /// Forgets the chunk of a slot: its outcomes are no longer wanted.
@@ -352,6 +410,12 @@ impl Slots {
             if let CopyState::Held { since, .. } = taken.state {
                 self.times.add(&by, now.saturating_sub(since));
             }
+            if let Some(host) = self.hosts.get_mut(&by) {
+                host.lost = 0;
+                host.last_answer = Some(now);
+                host.answered = host.answered.saturating_add(1);
+            }
+            self.mistrust = self.mistrust.saturating_sub(u32::from(taken.sequence.is_some()));
             if taken.sequence == Some(receipt.stream_sequence) {
                 taken.sequence = None;
                 self.orders.push_back(Order::Acknowledge(receipt));
@@ -377,6 +441,33 @@ impl Slots {
             }
         }
         slot.noted = Some(by);
+        self.give_second(id, now);
+    }
+
+    /// Reports that the outcomes of the second host can neither be taken nor are they a lie: of some item, one of the two hosts
+    /// tells only that its worker was lost or late. They are kept in mind instead of those of the first if this one `replaces`
+    /// it. Another host is asked, and one that has run the chunk only if there is no other.
+    pub fn disputed(&mut self, id: SlotId, replaces: bool, now: Time) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let Some(Taking { host, copy, part, .. }) = slot.taking.take() else {
+            return;
+        };
+        if part > 0 || !slot.copies.iter().any(|known| known.number == copy) {
+            // What was taken before stays.
+            return self.lose(id, false);
+        }
+        let tells_nothing = if replaces { slot.noted.replace(host.name.clone()) } else { Some(host.name.clone()) };
+        if let Some(name) = tells_nothing {
+            slot.count_loss(&name);
+        }
+        for known in &mut slot.copies {
+            if known.number == copy || known.host().is_none_or(|by| by.name == host.name) {
+                self.orders.extend(known.sequence.take().map(|sequence| Order::Discard { sequence }));
+                known.state = CopyState::Lost;
+            }
+        }
         self.give_second(id, now);
     }
 
@@ -454,7 +545,7 @@ impl Slots {
             for copy in &mut slot.copies {
                 match &mut copy.state {
                     CopyState::Sending { since } | CopyState::Delivered { since, .. } => *since = now,
-                    CopyState::Held { named, .. } => *named = now,
+                    CopyState::Held { since, named, .. } => (*since, *named) = (now, now),
                     CopyState::Waiting { .. } | CopyState::Lost => {}
                 }
             }
@@ -469,23 +560,44 @@ impl Slots {
             return self.breach(name, now);
         }
         let life = HostLife { name: name.clone(), life: beat.life };
-        let breaches = match self.hosts.get(name) {
-            Some(host) if host.is_ignored() => return,
-            Some(host) if host.life != beat.life => {
-                let (before, breaches) = (host.life, host.breaches);
+        let mut host = ServingHost::of_beat(beat, now);
+        match self.hosts.get_mut(name) {
+            Some(known) if known.is_ignored() => return,
+            // One of two processes with the same name. While the other lives, nothing of this one counts.
+            Some(known) if known.rival == Some(beat.life) && known.life != beat.life => return,
+            Some(known) if known.life == beat.life => host.goes_on(known),
+            Some(known) if known.before == Some(beat.life) => {
+                // It did not end when another began under its name. The one that began first is heard from now on.
+                let (first, rival) = (known.life.min(beat.life), known.life.max(beat.life));
+                if !known.told_rival {
+                    self.orders.push_back(Order::Shared(name.clone()));
+                }
+                (known.rival, known.told_rival) = (Some(rival), true);
+                if first == known.life {
+                    return;
+                }
+                let other = HostLife { name: name.clone(), life: known.life };
+                host.begins_after(known);
+                // It has not ended, so that no chunk is to blame.
+                self.give_back(&other, now);
+            }
+            Some(known) => {
+                let before = known.life;
+                host.begins_after(known);
                 self.hosts.remove(name);
                 self.lost(&HostLife { name: name.clone(), life: before }, now);
-                breaches
             }
-            Some(host) => host.breaches,
-            None => 0,
-        };
+            None => {}
+        }
         let gives_back = beat.leaving || beat.refused.is_some();
-        let host = ServingHost::of_beat(beat, breaches, now);
         self.served |= host.workers > 0;
         self.hosts.insert(name.clone(), host);
+        let mut known = 0;
         for &copy in &beat.held {
-            self.copy_named(copy, &life, now);
+            known += usize::from(self.copy_named(copy, &life, now));
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.holds = known;
         }
         if gives_back {
             let named: BTreeSet<CopyNumber> = beat.held.iter().copied().collect();
@@ -498,25 +610,31 @@ impl Slots {
         self.count();
     }
 
-    /// Records that a host holds a copy. The first host that names one has it, for as long as that host lives.
-    fn copy_named(&mut self, copy: CopyNumber, by: &HostLife, now: Time) {
+    /// Records that a host holds a copy, and returns true if it does. The first host that names one has it, for as long as that
+    /// host lives, and for no longer than the items may take.
+    fn copy_named(&mut self, copy: CopyNumber, by: &HostLife, now: Time) -> bool {
         let Some((id, slot)) = self.by_copy.get(&copy).copied().and_then(|id| Some((id, self.slots.get_mut(&id)?)))
         else {
-            return;
+            return false;
         };
         if slot.noted.as_ref() == Some(&by.name) {
             // It has run this chunk before.
-            return self.orders.push_back(Order::Drop { copy, host: by.clone() });
+            self.orders.push_back(Order::Drop { copy, host: by.clone() });
+            return false;
         }
         let Some(known) = slot.copies.iter_mut().find(|known| known.number == copy) else {
-            return;
+            return false;
         };
+        if known.overdue {
+            return true;
+        }
         match &mut known.state {
             CopyState::Held { host, named, .. } if host == by => *named = now,
             CopyState::Held { .. } => {}
             other => *other = CopyState::Held { host: by.clone(), since: now, named: now },
         }
         self.give_second(id, now);
+        true
     }
 
     /// Returns true if nothing of this host is heard any more.
@@ -546,7 +664,17 @@ impl Slots {
             None => {
                 let (copy, receipt, last) = (head.copy, head.receipt, head.last);
                 let noted = slot.checked && slot.noted.is_none();
-                slot.taking = Some(Taking { host: by, copy, receipt, part: 0, last, noted, waits_since: None });
+                slot.taking = Some(Taking {
+                    host: by,
+                    copy,
+                    receipt,
+                    part: 0,
+                    last,
+                    noted,
+                    waits_since: None,
+                    waited: Duration::ZERO,
+                    granted: Duration::ZERO,
+                });
                 Verdict::Take { slot: id, noted }
             }
             Some(taking) if taking.host != by || taking.copy != head.copy => Verdict::Later,
@@ -555,6 +683,7 @@ impl Slots {
                 None => Verdict::Later,
             },
             Some(taking) if head.part == taking.part + 1 && taking.waits_since.is_some() => {
+                taking.waited += now.saturating_sub(taking.waits_since.unwrap_or(now));
                 taking.part = head.part;
                 taking.last = head.last;
                 taking.waits_since = None;
@@ -565,6 +694,13 @@ impl Slots {
                 self.breach(name, now);
                 Verdict::Unwanted
             }
+        }
+    }
+
+    /// Reports that the part of outcomes which was taken last is a large one: those that follow may take longer.
+    pub fn large_part(&mut self, slot: SlotId) {
+        if let Some(taking) = self.slots.get_mut(&slot).and_then(|slot| slot.taking.as_mut()) {
+            taking.granted = taking.granted.saturating_add(LARGE_PART);
         }
     }
 
@@ -601,7 +737,10 @@ impl Slots {
             self.lost(&life, now);
         }
         let mut waits = false;
-        for (&slot, Slot { copies, .. }) in &mut self.slots {
+        // Hosts that have lost copies of slots, or who knows which has.
+        let mut losses: Vec<(SlotId, Option<HostName>)> = Vec::new();
+        for (&slot, Slot { chunk, copies, taking, .. }) in &mut self.slots {
+            let most = most(chunk.count, self.config.item);
             for copy in copies {
                 let passed = |since: Time, most| now.saturating_sub(since) >= most;
                 match &mut copy.state {
@@ -614,7 +753,18 @@ impl Slots {
                     CopyState::Delivered { since: at, .. } | CopyState::Held { named: at, .. }
                         if passed(*at, UNNAMED) =>
                     {
+                        losses.push((slot, copy.host().map(|host| host.name.clone())));
                         copy.state = CopyState::Lost;
+                    }
+                    // What it delivers is bounded by itself.
+                    CopyState::Held { host, since, .. }
+                        if taking.is_none() && most.is_some_and(|most| passed(*since, most)) =>
+                    {
+                        let (host, chunk) = (host.clone(), *chunk);
+                        losses.push((slot, Some(host.name.clone())));
+                        self.orders.push_back(Order::Overdue { host: host.name.clone(), chunk });
+                        self.orders.push_back(Order::Drop { copy: copy.number, host });
+                        (copy.state, copy.overdue) = (CopyState::Lost, true);
                     }
                     CopyState::Waiting { since } if passed(*since, STALE) => {
                         self.orders.extend(copy.sequence.take().map(|sequence| Order::Discard { sequence }));
@@ -623,6 +773,9 @@ impl Slots {
                     state => waits |= matches!(state, CopyState::Waiting { .. }),
                 }
             }
+        }
+        for (slot, host) in losses {
+            self.blame(slot, host.as_ref());
         }
         self.look_after_all(now);
         self.look_for_late(now);
@@ -637,6 +790,20 @@ impl Slots {
         }
         self.count();
         self.look_for_refusal(now);
+    }
+
+    /// Handles that a living host has lost a copy: this one, or whichever has pulled it.
+    fn blame(&mut self, id: SlotId, host: Option<&HostName>) {
+        let Some(name) = host else {
+            self.mistrust = self.mistrust.saturating_add(PULLED_IN_VAIN_COUNTS).min(MOST_MISTRUST);
+            return;
+        };
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.lost = host.lost.saturating_add(1);
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.count_loss(name);
+        }
     }
 
     /// Ends the run if every host refuses it, and none ever served it.
@@ -670,7 +837,7 @@ impl Slots {
 
     /// Orders as many slots as the hosts have workers for.
     fn count(&mut self) {
-        let (_, workers) = self.serving();
+        let workers = self.hosts.values().fold(0_usize, |all, host| all.saturating_add(host.reckoned()));
         let slots = workers.saturating_mul(PER_WORKER).min(self.config.most.unwrap_or(usize::MAX));
         if std::mem::replace(&mut self.ordered, slots) != slots {
             self.orders.push_back(Order::Slots(slots));
@@ -696,17 +863,27 @@ impl Slots {
         }
     }
 
+    /// Returns true if whoever pulls from the stream is hardly one that answers.
+    fn mistrusts_stream(&self) -> bool {
+        self.mistrust >= MOST_MISTRUST
+    }
+
     fn publish(&mut self, id: SlotId, now: Time) {
         let number = self.new_number();
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.copies.push(ChunkCopy { number, sequence: None, state: CopyState::Sending { since: now } });
+            slot.copies.push(ChunkCopy {
+                number,
+                sequence: None,
+                state: CopyState::Sending { since: now },
+                overdue: false,
+            });
             self.by_copy.insert(number, id);
             self.orders.push_back(Order::Publish { slot: id, copy: number });
         }
     }
 
-    /// Gives a chunk to a host that has not had it: to one with a free worker, if it has to be `free`. Returns false if there
-    /// is none.
+    /// Gives a chunk to a host that does not have it: to one with a free worker, if it has to be `free`. One that has lost it
+    /// gets it after all others. Returns false if there is none.
     fn give(&mut self, id: SlotId, free: bool, now: Time) -> bool {
         let Some(slot) = self.slots.get(&id) else {
             return false;
@@ -715,7 +892,11 @@ impl Slots {
             .hosts
             .iter_mut()
             .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
-        let Some((name, host)) = others.min_by_key(|(_, host)| host.load() * 1000 / host.workers) else {
+        let last = |name: &HostName, host: &ServingHost| {
+            let lost = slot.lost_by.get(name).copied().unwrap_or_default();
+            (host.loses(), lost, host.load().saturating_mul(1000) / host.reckoned().max(1))
+        };
+        let Some((name, host)) = others.min_by_key(|(name, host)| last(name, host)) else {
             return false;
         };
         host.given += 1;
@@ -723,7 +904,7 @@ impl Slots {
         let copy = self.new_number();
         if let Some(slot) = self.slots.get_mut(&id) {
             let state = CopyState::Delivered { since: now, to: Some(to.clone()) };
-            slot.copies.push(ChunkCopy { number: copy, sequence: None, state });
+            slot.copies.push(ChunkCopy { number: copy, sequence: None, state, overdue: false });
             self.by_copy.insert(copy, id);
             self.orders.push_back(Order::Give { slot: id, copy, host: to });
         }
@@ -743,7 +924,8 @@ impl Slots {
             for copy in &mut slot.copies {
                 if matches!(&copy.state, CopyState::Held { host, .. } if host == life) {
                     slot.tries += 1;
-                    slot.lost_with.insert(life.clone());
+                    slot.lost_with.insert(life.name.clone());
+                    slot.lost_by.entry(life.name.clone()).and_modify(|lost| *lost += 1).or_insert(1);
                 }
                 if copy.host() == Some(life) {
                     copy.state = CopyState::Lost;
@@ -777,7 +959,11 @@ impl Slots {
 
     /// Publishes the chunks again of which no copy is left, and ends those that have ended hosts.
     fn look_after_all(&mut self, now: Time) {
-        let late = |taking: &Taking| taking.waits_since.is_some_and(|since| now.saturating_sub(since) >= NEXT_PART);
+        let late = |taking: &Taking| {
+            let waits = taking.waits_since.map(|since| now.saturating_sub(since));
+            let most = ALL_PARTS.saturating_add(taking.granted);
+            waits.is_some_and(|waits| waits >= NEXT_PART || waits.saturating_add(taking.waited) >= most)
+        };
         let (mut again, mut stuck) = (Vec::new(), Vec::new());
         for (&id, slot) in &self.slots {
             match &slot.taking {
@@ -791,12 +977,14 @@ impl Slots {
             self.broken(id, now);
         }
         for id in again {
-            let blamed = |slot: &Slot| slot.tries >= MOST_TRIES && slot.lost_with.len() >= MOST_HOSTS;
             let Some(slot) = self.slots.get(&id) else {
                 continue;
             };
-            let (blamed, noted) = (blamed(slot), slot.noted.is_some());
-            let pulled_in_vain = slot.copies.len() >= PULLED_IN_VAIN;
+            let (blamed, noted) = (slot.ends_hosts(), slot.noted.is_some());
+            // Whoever lost it may pull it again.
+            let pulled_in_vain = self.mistrusts_stream()
+                || slot.copies.len() >= PULLED_IN_VAIN
+                || slot.copies.iter().any(|copy| copy.overdue);
             if blamed {
                 self.lose(id, true);
             } else if noted {
@@ -810,7 +998,7 @@ impl Slots {
 
     fn lose(&mut self, id: SlotId, blamed: bool) {
         if let Some(slot) = self.slots.get(&id) {
-            let hosts = slot.lost_with.iter().map(|life| life.name.clone()).collect();
+            let hosts = slot.lost_with.iter().cloned().collect();
             self.close(id);
             self.orders.push_back(Order::Lose { slot: id, blamed, hosts });
         }
@@ -824,23 +1012,28 @@ impl Slots {
         if !self.config.speculate || self.slots.len() >= self.ordered {
             return;
         }
-        let mut late: Vec<(Time, SlotId)> = Vec::new();
+        let mut late: Vec<(bool, Time, SlotId)> = Vec::new();
         for (&id, slot) in &self.slots {
             let alone = !slot.doubled && !slot.checked && slot.taking.is_none();
             let mut living = slot.copies.iter().filter(|copy| !copy.is_lost());
             if let (true, Some(copy), None) = (alone, living.next(), living.next())
                 && let CopyState::Held { host, since, .. } = &copy.state
-                && self.times.are_late(&host.name, now.saturating_sub(*since))
+                && let time = now.saturating_sub(*since)
+                && self.times.are_late(&host.name, time)
             {
-                late.push((*since, id));
+                let answers = self.hosts.get(&host.name).is_some_and(|host| host.last_answer >= Some(*since));
+                late.push((answers || !self.times.are_very_late(&host.name, time), *since, id));
             }
         }
         late.sort_unstable();
-        for (_, id) in late {
-            if self.doubled >= late::most_doubled(self.opened) || !self.give(id, true, now) {
+        for (counts, _, id) in late {
+            if counts && self.doubled >= late::most_doubled(self.opened) || !self.give(id, true, now) {
                 return;
             }
-            self.doubled += 1;
+            match counts {
+                true => self.doubled += 1,
+                false => self.rescued += 1,
+            }
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.doubled = true;
             }

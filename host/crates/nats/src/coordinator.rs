@@ -1,6 +1,7 @@
 //! The coordinator: the thread between a run's supervisor and the broker. It publishes chunks, keeps their items until
 //! their outcomes are taken, and passes outcomes on.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -29,7 +30,7 @@ use wasmpool_hosts::digest::Digest;
 use wasmpool_hosts::names::{HostLife, HostName, RunId};
 use wasmpool_hosts::notes::{
     self, AskedDirectory, AskedGrants, Control, EngineName, Manifest, Presence, Refusal, RefusalCause, RunBeat,
-    ServerNote, Wanted,
+    ServerLife, ServerNote, Wanted,
 };
 use wasmpool_hosts::outcomes::{Gathering, OutcomesHead, SentOutcome, each};
 use wasmpool_hosts::slots::{Order, SlotId, Slots, SlotsConfig, Time, Verdict};
@@ -61,6 +62,10 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
 const FIRST_SLOTS: usize = 16;
+/// Number of times that two hosts may not agree whether an item has an outcome, until the run ends.
+const MOST_DISPUTES: u32 = 3;
+/// A part of outcomes is a large one if it has this fraction of what fits into a message.
+const LARGE: usize = 2;
 /// What JetStream says of a stream that was made with other settings: another size, that is.
 const STREAM_DIFFERS: u32 = 10058;
 
@@ -159,7 +164,8 @@ impl Coordinator {
         let mut server = None;
         if let ObjectsPlace::Server(name, FoundObjects { life, objects }) = &run.objects {
             call.given.shared = SharedGrants { names_items: true, objects: objects.clone(), ..SharedGrants::default() };
-            server = Some(UsedServer { name: name.clone(), life: *life, heard: Time::ZERO, asked: None });
+            server =
+                Some(UsedServer { name: name.clone(), life: *life, heard: Time::ZERO, asked: None, answered: false });
         }
         // What has effects that count is not done twice.
         let speculate = run.speculate && !grants.have_effects() && call.given.shared.is_empty();
@@ -173,7 +179,9 @@ impl Coordinator {
             grants,
             engine: call.deterministic.then(EngineName::own),
             objects: match &run.objects {
-                ObjectsPlace::Server(name, _) => Some(name.as_str().to_owned()),
+                ObjectsPlace::Server(name, found) => {
+                    Some(ServerLife { server: name.as_str().to_owned(), life: found.life })
+                }
                 ObjectsPlace::Nowhere | ObjectsPlace::Here(_) => None,
             },
         };
@@ -216,7 +224,7 @@ impl Coordinator {
         let objects = match run.objects {
             ObjectsPlace::Here(objects) => {
                 client.subscribe(&FromHost::Objects.of_all(id));
-                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared)?)
+                Some(ServedObjects::start(far, client.clone(), objects, &call.given.shared, random::life()?)?)
             }
             ObjectsPlace::Nowhere | ObjectsPlace::Server(..) => None,
         };
@@ -232,9 +240,15 @@ impl Coordinator {
             inbox,
             supervisor: supervisor.clone(),
             started: Instant::now(),
-            slots: Slots::new(SlotsConfig { most: run.most, speculate, check: run.check })
-                .with_secret(random::bytes()?),
+            slots: Slots::new(SlotsConfig {
+                most: run.most,
+                speculate,
+                check: run.check,
+                item: Some(call.limits.timeout),
+            })
+            .with_secret(random::bytes()?),
             chunks: BTreeMap::new(),
+            disputes: BTreeMap::new(),
             manifest: notes::write(&manifest).into(),
             wasm: wasm.into(),
             most_outcome: most_of_outcome(&call),
@@ -329,6 +343,19 @@ struct SentChunk {
 /// task.
 type NotedOutcome = Option<Digest>;
 
+/// What comes of comparing outcomes that a second host delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Comparison {
+    Same,
+    /// They differ from this item on, and this is the first host.
+    Differ(u64, HostName),
+    /// Of this item, one host tells only that its worker was lost or late: the first if `first`.
+    Disputed {
+        item: u64,
+        first: bool,
+    },
+}
+
 fn noted(outcome: &SentOutcome<'_>) -> NotedOutcome {
     let of_host = outcome.header.tag == OutcomeTag::Failure
         && notes::read::<Failure>(outcome.payload)
@@ -366,6 +393,8 @@ struct CoordinatorThread {
     started: Instant,
     slots: Slots,
     chunks: BTreeMap<SlotId, SentChunk>,
+    /// How often hosts did not agree whether these items have an outcome.
+    disputes: BTreeMap<u64, u32>,
     manifest: Bytes,
     wasm: Bytes,
     /// Maximum bytes of an outcome.
@@ -405,6 +434,8 @@ struct UsedServer {
     /// When it was last heard, and asked.
     heard: Time,
     asked: Option<Time>,
+    /// True once it has answered: it tells of its end to whoever has asked it before.
+    answered: bool,
 }
 
 impl CoordinatorThread {
@@ -555,19 +586,44 @@ impl CoordinatorThread {
         }
     }
 
+    /// Asks the server before any item runs, so that it knows whom to tell when it ends.
+    fn ask_server_first(&mut self) {
+        let (reply, now) = (self.reply("objects"), self.now());
+        if let Some(server) = &mut self.server {
+            (server.heard, server.asked) = (now, Some(now));
+            self.client.publish(&subjects::server_question(&server.name), Some(&reply), &[]);
+        }
+    }
+
     /// Handles the answer of a server of shared objects.
     fn hear_server(&mut self, message: &Message) {
         let now = self.now();
-        let (Some(server), Some(note)) = (&mut self.server, notes::read::<ServerNote>(&message.payload)) else {
+        let Some(server) = &mut self.server else {
             return;
         };
-        if note.life == server.life {
-            server.heard = now;
-        } else if note.serves {
-            let why = lost(Loss::Restarted, &server_in_words(&server.name));
+        if message.status == Some(503) && !server.answered {
+            // It was there when its objects were looked up, and has ended since. Of one that has answered, others may know more.
+            let why = lost(Loss::Ended, &server_in_words(&server.name));
             self.server = None;
-            self.tell(RemoteEvent::Failed(Error::Shared(why)));
+            return self.tell(RemoteEvent::Failed(Error::Shared(why)));
         }
+        let Some(note) = notes::read::<ServerNote>(&message.payload) else {
+            return;
+        };
+        server.answered = true;
+        let loss = match note.life.cmp(&server.life) {
+            Ordering::Equal if note.serves => {
+                server.heard = now;
+                return;
+            }
+            Ordering::Equal => Loss::Ended,
+            Ordering::Greater if note.serves => Loss::Restarted,
+            // One that does not serve yet, or that does not know yet that another has taken its place.
+            Ordering::Greater | Ordering::Less => return,
+        };
+        let why = lost(loss, &server_in_words(&server.name));
+        self.server = None;
+        self.tell(RemoteEvent::Failed(Error::Shared(why)));
     }
 
     fn look_for_broker(&mut self, since: Time, now: Time) {
@@ -624,6 +680,7 @@ impl CoordinatorThread {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
                 self.refused = None;
+                self.ask_server_first();
                 match self.resumes {
                     true => self.ask_for_other(),
                     false => self.make_stream(),
@@ -894,6 +951,13 @@ impl CoordinatorThread {
                 let Some(chunk) = self.chunks.get_mut(&slot) else {
                     return;
                 };
+                // Each part that is not the last has something, so that there is an end of them.
+                if body.is_empty() && !head.last {
+                    return self.slots.broken(slot, now);
+                }
+                if body.len() >= self.longest_part / LARGE {
+                    self.slots.large_part(slot);
+                }
                 if head.part == 0 {
                     chunk.gathering = Gathering::new(head.name.count, most);
                     chunk.compared = 0;
@@ -909,7 +973,15 @@ impl CoordinatorThread {
                         self.slots.answered(slot, now);
                     }
                     Ok(whole) => {
-                        if let Some((item, other)) = chunk.first_difference(&whole) {
+                        let compared = chunk.compare(&whole);
+                        if let Comparison::Disputed { item, first } = compared {
+                            return self.disputed(slot, item, first.then_some(&whole), host, &message, head.last);
+                        }
+                        if head.last && !self.disputes.is_empty() {
+                            let items = chunk.name.items();
+                            self.disputes.retain(|item, _| !items.contains(item));
+                        }
+                        if let Comparison::Differ(item, other) = compared {
                             let why = format!(
                                 "hosts {other} and {host} have different outcomes of item {item}, though the run is \
                                  deterministic: one of them is faulty, or lies"
@@ -924,6 +996,38 @@ impl CoordinatorThread {
                 }
             }
         }
+    }
+
+    /// Handles that one of two hosts tells of an item only that its worker was lost or late, and the other has an outcome. `whole`
+    /// are the outcomes of the second, if it is the first that has none.
+    fn disputed(
+        &mut self,
+        slot: SlotId,
+        item: u64,
+        whole: Option<&Bytes>,
+        host: &HostName,
+        message: &Message,
+        last: bool,
+    ) {
+        let now = self.now();
+        let Some(chunk) = self.chunks.get_mut(&slot) else { return };
+        let times = self.disputes.entry(item).or_default();
+        *times += 1;
+        if *times >= MOST_DISPUTES {
+            let other = chunk.noted_by.as_ref().map_or("another", HostName::as_str);
+            let why = format!(
+                "hosts {other} and {host} do not agree on item {item}: its worker was lost or late on one of them, and not on the \
+                 other, {MOST_DISPUTES} times: one of them is faulty, lies, or has too little time or memory"
+            );
+            return self.tell(RemoteEvent::Failed(Error::Broker(why)));
+        }
+        let replaces = whole.filter(|_| last);
+        if let Some(whole) = replaces {
+            chunk.noted = each(whole).map(|outcome| noted(&outcome)).collect();
+            chunk.noted_by = Some(host.clone());
+        }
+        self.answer(message.reply.as_deref(), false);
+        self.slots.disputed(slot, replaces.is_some(), now);
     }
 
     fn answer(&self, reply: Option<&str>, goes_on: bool) {
@@ -972,6 +1076,14 @@ impl CoordinatorThread {
                     self.tell(RemoteEvent::Lost { slot, blamed, how: lost_under(&hosts) });
                 }
                 Order::Refused(all) => self.tell(RemoteEvent::Failed(refused(all))),
+                Order::Overdue { host, chunk } => self.tell(RemoteEvent::News(format!(
+                    "host {host} has not answered items {} to {} in the time that they may take; they run elsewhere",
+                    chunk.first,
+                    chunk.items().end.saturating_sub(1)
+                ))),
+                Order::Shared(host) => self.tell(RemoteEvent::News(format!(
+                    "two hosts have the name {host}: only the one that began first is heard; give the other another name"
+                ))),
                 Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
                     "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"
                 ))),
@@ -1004,20 +1116,26 @@ impl CoordinatorThread {
 }
 
 impl SentChunk {
-    /// Compares outcomes that a second host delivers with what is kept in mind. Returns the first item of which they
-    /// differ, and the first host.
-    fn first_difference(&mut self, outcomes: &Bytes) -> Option<(u64, HostName)> {
-        let first = self.noted_by.clone()?;
+    /// Compares outcomes that a second host delivers with what is kept in mind.
+    fn compare(&mut self, outcomes: &Bytes) -> Comparison {
+        let Some(first) = self.noted_by.clone() else {
+            return Comparison::Same;
+        };
+        let mut disputed = Comparison::Same;
         for outcome in each(outcomes) {
-            let (other, at) = (self.noted.get(self.compared).copied().flatten(), self.compared as u64);
+            let (other, item) =
+                (self.noted.get(self.compared).copied().flatten(), self.name.first + self.compared as u64);
             self.compared += 1;
-            if let (Some(one), Some(other)) = (noted(&outcome), other)
-                && one != other
-            {
-                return Some((self.name.first + at, first));
+            match (noted(&outcome), other) {
+                (Some(one), Some(other)) if one != other => return Comparison::Differ(item, first),
+                (Some(_), Some(_)) | (None, None) => {}
+                (one, _) if disputed == Comparison::Same => {
+                    disputed = Comparison::Disputed { item, first: one.is_some() };
+                }
+                _ => {}
             }
         }
-        None
+        disputed
     }
 }
 
@@ -1068,7 +1186,8 @@ fn stream_bytes(slots: usize) -> usize {
 fn lost_under(hosts: &[HostName]) -> String {
     let names: Vec<String> = hosts.iter().map(HostName::to_string).collect();
     match names.len() {
-        0 | 1 => "the host was lost under this item".to_owned(),
+        0 => "the host was lost under this item".to_owned(),
+        1 => format!("the host was lost under this item, each time that it had it ({})", names.join(", ")),
         count => format!("{count} hosts were lost under this item ({})", names.join(", ")),
     }
 }
@@ -1088,7 +1207,7 @@ mod tests {
         bytes.into()
     }
 
-    fn difference(one: &[(OutcomeTag, &[u8])], other: &[(OutcomeTag, &[u8])]) -> Option<u64> {
+    fn comparison(one: &[(OutcomeTag, &[u8])], other: &[(OutcomeTag, &[u8])]) -> Comparison {
         let one = outcomes(one);
         let mut chunk = SentChunk {
             name: ChunkName { first: 40, count: 2, digest: Digest([0; 16]) },
@@ -1099,7 +1218,7 @@ mod tests {
             compared: 0,
             answer: None,
         };
-        chunk.first_difference(&outcomes(other)).map(|(item, _)| item)
+        chunk.compare(&outcomes(other))
     }
 
     #[test]
@@ -1107,11 +1226,16 @@ mod tests {
         use OutcomeTag::{Failure, Value};
         let lost: &[u8] = br#"{"kind":"worker-lost","message":"a"}"#;
         let trap: &[u8] = br#"{"kind":"trap","message":"a"}"#;
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), None);
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), Some(41));
-        assert_eq!(difference(&[(Value, b"1"), (Value, b"2")], &[(Value, b"0"), (Value, b"3")]), Some(40));
-        assert_eq!(difference(&[(Value, b"1"), (Value, trap)], &[(Value, b"1"), (Failure, trap)]), Some(41));
-        // A lost worker says nothing of the task.
-        assert_eq!(difference(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Failure, lost)]), None);
+        let differ = |item| Comparison::Differ(item, HostName::of_text("a"));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), Comparison::Same);
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), differ(41));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"0"), (Value, b"3")]), differ(40));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, trap)], &[(Value, b"1"), (Failure, trap)]), differ(41));
+        // A lost worker says nothing of the task: it is no difference, and no agreement either.
+        let disputed = |item, first| Comparison::Disputed { item, first };
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Value, b"2")]), disputed(40, true));
+        assert_eq!(comparison(&[(Value, b"1"), (Value, b"2")], &[(Value, b"1"), (Failure, lost)]), disputed(41, false));
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Value, b"1"), (Value, b"3")]), differ(41));
+        assert_eq!(comparison(&[(Failure, lost), (Value, b"2")], &[(Failure, lost), (Value, b"2")]), Comparison::Same);
     }
 }

@@ -6,6 +6,7 @@ mod run;
 mod task;
 mod tunnels;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -31,6 +32,8 @@ use wasmpool_run::spawn::ChildProgram;
 const BEAT: Duration = Duration::from_secs(1);
 /// Time between two looks at what may be late.
 const LOOK: Duration = Duration::from_millis(250);
+/// Time for which a host listens, before it serves, whether another has its name.
+const NAME_ASKED: Duration = Duration::from_millis(300);
 /// Time that a host has to finish what it holds once it was told to end.
 const LAST_WORK: Duration = Duration::from_secs(30);
 /// Maximum number of runs that a host serves at a time, and that it knows of: of one that was only announced it keeps a name.
@@ -38,8 +41,6 @@ const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
 const MOST_REASONS: usize = 8;
 const MOST_ANNOUNCED: usize = 16 << 10;
-/// Maximum bytes of all that is being fetched: tasks, and items of large chunks.
-const MOST_FETCHED: u64 = 1 << 30;
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct HostSettings {
     pub workers: usize,
     pub sandbox: SandboxMode,
     pub policy: HostPolicy,
+    /// Maximum bytes that this process keeps of runs: tasks, items and outcomes; and as many of messages of shared objects.
+    pub buffer: u64,
     /// The binary of its worker and compile processes.
     pub program: ChildProgram,
 }
@@ -101,7 +104,7 @@ impl Host {
         let life = random::life()?;
         let from_broker = sender.clone();
         let inbox = subjects::inbox_of_life(&HostLife { name: settings.name.clone(), life });
-        let tunnels = Tunnels::default();
+        let tunnels = Tunnels::new(settings.buffer);
         let (ends, answered) = (tunnels.clone(), format!("{inbox}."));
         let client = Client::start(settings.access.clone(), "wasmpool serve", move |event| {
             // What is for workers that wait goes the shortest way.
@@ -111,19 +114,11 @@ impl Host {
         })?;
         let client = Arc::new(client);
         client.subscribe(&format!("{inbox}.>"));
-        client.subscribe(subjects::ALL_CONTROLS);
+        client.subscribe(&subjects::host(&settings.name));
         let (started, now) = (Instant::now(), Instant::now());
-        let context = HostContext {
-            settings,
-            life,
-            inbox,
-            client,
-            tunnels,
-            longest_part: 1,
-            leaving: false,
-            full: false,
-            room: MOST_FETCHED,
-        };
+        let room = Cell::new(settings.buffer);
+        let context =
+            HostContext { settings, life, inbox, client, tunnels, longest_part: 1, leaving: false, full: false, room };
         let runs = BTreeMap::new();
         let serving = Serving {
             context,
@@ -133,6 +128,8 @@ impl Host {
             next_beat: now,
             next_look: now,
             connected: false,
+            begins: None,
+            begun: false,
             told_refused: false,
             left: None,
             at_once: false,
@@ -150,6 +147,9 @@ struct Serving {
     next_look: Instant,
     /// True once the broker was reached.
     connected: bool,
+    /// When the host begins to serve, if no other has its name, and true once it has.
+    begins: Option<Instant>,
+    begun: bool,
     /// True once it was told that the server refuses a connection.
     told_refused: bool,
     /// When the host was told to end, and whether it was told a second time.
@@ -160,7 +160,8 @@ struct Serving {
 impl Serving {
     fn serve(mut self, inputs: &Receiver<Input>, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
         loop {
-            let wait = self.next_look.min(self.next_beat).saturating_duration_since(Instant::now());
+            let next = self.next_look.min(self.next_beat).min(self.begins.unwrap_or(self.next_look));
+            let wait = next.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(wait) {
                 Ok(input) => {
                     let mut next = Some(input);
@@ -170,6 +171,9 @@ impl Serving {
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if self.begins.is_some_and(|at| at <= Instant::now()) {
+                self.begin(tell);
             }
             self.look();
             self.context.client.flush();
@@ -218,10 +222,9 @@ impl Serving {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
                 self.told_refused = false;
-                let again = std::mem::replace(&mut self.connected, true);
-                let (name, workers) = (&self.context.settings.name, self.context.settings.workers);
-                match again {
-                    false => tell(&format!("{name} serves with {workers} workers at {access}")),
+                self.connected = true;
+                match self.begun {
+                    false => self.begins = Some(Instant::now() + NAME_ASKED),
                     true => tell(&format!("{access} is there again")),
                 }
                 self.runs.values_mut().for_each(ServedRun::reconnected);
@@ -245,11 +248,44 @@ impl Serving {
                 let name = &self.context.settings.name;
                 Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), &why)))
             }
+            ClientEvent::Message(message, _held) if message.subject == subjects::host(&self.context.settings.name) => {
+                self.hear_name(&message)
+            }
             ClientEvent::Message(message, _held) => {
                 self.receive(&message, tell);
                 Ok(())
             }
         }
+    }
+
+    /// Serves from now on, since no other has the host's name.
+    fn begin(&mut self, tell: &mut dyn FnMut(&str)) {
+        (self.begins, self.begun) = (None, true);
+        let HostSettings { name, workers, access, .. } = &self.context.settings;
+        tell(&format!("{name} serves with {workers} workers at {access}"));
+        self.context.client.subscribe(subjects::ALL_CONTROLS);
+        self.beat();
+    }
+
+    /// Handles what a host of this name says: this one, or another, to which this one leaves the name, or which is told.
+    fn hear_name(&self, message: &Message) -> Result<(), Error> {
+        let own = self.context.life;
+        let Some(other) = notes::read::<HostBeat>(&message.payload).filter(|other| other.life != own) else {
+            return Ok(());
+        };
+        if !other.has_name_before(own, !self.begun) {
+            if other.starting {
+                self.say_beat();
+                self.context.client.flush();
+            }
+            return Ok(());
+        }
+        let HostSettings { name, access, .. } = &self.context.settings;
+        let (version, workers) = (ForeignText::of(&other.version), other.workers);
+        Err(Error::Broker(format!(
+            "another host has the name {name} at {access}, and has had it first (wasmpool {version}, {workers} workers): give \
+             this one another name"
+        )))
     }
 
     fn receive(&mut self, message: &Message, tell: &mut dyn FnMut(&str)) {
@@ -291,13 +327,13 @@ impl Serving {
 
     /// Counts what is left for more runs and for what they fetch.
     fn count_room(&mut self) {
-        let (mut places, mut fetched) = (0, 0);
+        let (mut places, mut kept) = (0, 0);
         for served in self.runs.values() {
             places += usize::from(served.takes_place());
-            fetched += served.fetched();
+            kept += served.kept();
         }
         self.context.full = places >= MOST_RUNS;
-        self.context.room = MOST_FETCHED.saturating_sub(fetched);
+        self.context.room.set(self.context.settings.buffer.saturating_sub(kept));
     }
 
     /// Handles what a coordinator says.
@@ -368,6 +404,14 @@ impl Serving {
 
     fn beat(&mut self) {
         self.next_beat = Instant::now() + BEAT;
+        self.say_beat();
+        let context = &self.context;
+        self.runs.values().for_each(|served| served.beat(context));
+        context.client.flush();
+    }
+
+    /// Tells everybody of this host.
+    fn say_beat(&self) {
         let context = &self.context;
         let reasons: BTreeSet<&str> = self.runs.values().filter_map(ServedRun::why_left_alone).collect();
         let beat = HostBeat {
@@ -379,10 +423,9 @@ impl Serving {
             chunks: self.runs.values().map(|served| served.held() as u32).sum(),
             runs: self.runs.values().filter(|served| served.is_running()).count() as u32,
             leaves_alone: reasons.into_iter().take(MOST_REASONS).map(str::to_owned).collect(),
+            starting: !self.begun,
         };
         context.client.publish(&subjects::host(&context.settings.name), None, &[&notes::write(&beat)]);
-        self.runs.values().for_each(|served| served.beat(context));
-        context.client.flush();
     }
 }
 
@@ -408,7 +451,9 @@ pub fn hosts(access: &BrokerAccess, time: Duration) -> Result<BTreeMap<HostName,
                 until = Instant::now() + time;
             }
             Ok(ClientEvent::Message(message, _held)) => {
-                if let (Some(host), Some(beat)) = (subjects::beating(&message.subject), notes::read(&message.payload)) {
+                if let (Some(host), Some(beat)) = (subjects::beating(&message.subject), notes::read(&message.payload))
+                    && !matches!(beat, HostBeat { starting: true, .. })
+                {
                     found.insert(host, beat);
                 }
             }

@@ -12,7 +12,7 @@ use crate::support::guest::wat;
 use crate::support::nats::{Heard, Speaker};
 use crate::support::run::map;
 use crate::support::until;
-use crate::support::wat::SQUARE;
+use crate::support::wat::{SPIN_IF_NEGATIVE, SQUARE};
 
 /// Numbers of the protocol between hosts and coordinators.
 const PROTOCOL: u8 = 1;
@@ -163,9 +163,170 @@ fn a_host_that_lies_harms_no_run_and_is_ignored_and_named() {
     assert!(broker.streams().is_empty(), "{:?}", broker.streams());
 }
 
+/// It takes part as any host does, and lies about the results of what it is given.
+#[test]
+fn a_host_that_lies_about_results_is_found_by_the_check_and_named() {
+    let Some(broker) = Broker::start() else { return };
+    let mut liar = broker.speaker("liar");
+    liar.subscribe("_INBOX.liar.>");
+    liar.subscribe("wp.*.k");
+    assert_eq!(liar.settle(), Vec::<String>::new());
+    let run = via(&broker, map(&wat(SQUARE))).args(["--deterministic", "--check", "100%", "-c", "1"]);
+    let mut run = run.input("3\n".repeat(20)).start();
+    let id = hear(&mut liar, |subject, _, _| subject.strip_prefix("wp.")?.strip_suffix(".k").map(str::to_owned));
+    let _host = broker.serve("honest");
+    let to = |kind: &str| format!("wp.{id}.{kind}.liar");
+    let mut held: Vec<u64> = Vec::new();
+    liar.publish(&to("b"), "", &beat(&[]));
+    let pull = format!("$JS.API.CONSUMER.MSG.NEXT.WP-{id}.wp");
+    liar.publish(&pull, "_INBOX.liar.p", br#"{"batch":1,"expires":20000000000}"#);
+    while !run.has_ended() {
+        match liar.next() {
+            // The coordinator says every two seconds that it is there.
+            Heard::Message { subject, payload, .. } if subject.ends_with(".k") => {
+                if payload.ends_with(b"\"ended\":true}") {
+                    break;
+                }
+                liar.publish(&to("b"), "", &beat(&held));
+            }
+            Heard::Message { reply, payload, .. } if payload.len() > CHUNK_HEAD => {
+                let given = match reply.is_empty() {
+                    true => Head { receipt: [0; 5], ..Head::of_chunk(&payload, "0.0.0.0.0.0") },
+                    false => Head::of_chunk(&payload, &reply),
+                };
+                held.push(given.copy);
+                liar.publish(&to("b"), "", &beat(&held));
+                liar.publish(&to("o"), "_INBOX.liar.1.2.x", &given.with(&outcome(2, b"10")));
+                liar.publish(&pull, "_INBOX.liar.p", br#"{"batch":1,"expires":20000000000}"#);
+            }
+            _ => {}
+        }
+    }
+    let said = run.stderr();
+    assert_eq!(run.code(), 2, "{said}");
+    assert!(said.contains("liar") && said.contains("honest") && said.contains("different outcomes of item"), "{said}");
+}
+
+/// A host of an earlier version refuses, as one of this version does; the run waits for another, and names what it has seen.
+#[test]
+fn hosts_of_another_engine_are_not_used_and_a_run_that_finds_no_other_ends_and_names_them() {
+    let Some(broker) = Broker::start() else { return };
+    let mut speaker = broker.administrator();
+    let (mut manifest, task) = of_a_real_run(&broker, &mut speaker, SEVENTH_TRAPS);
+    // What a host of this version says to a run that wants another one.
+    let host = broker.serve("real");
+    let other = json!({ "wasmpool": "0.0.9", "wasmtime": "12.3.4", "target": "riscv64-linux" });
+    manifest["engine"] = other.clone();
+    manifest["call"]["deterministic"] = json!(true);
+    let id = "6".repeat(32);
+    speaker.subscribe(&format!("wp.{id}.*.real"));
+    speaker.publish(&format!("wp.{id}.k"), "", br#"{"coordinator":1,"ended":false}"#);
+    let asks = manifest.to_string().into_bytes();
+    let refused = loop {
+        let Heard::Message { subject, reply, payload } = speaker.next() else { continue };
+        if subject.ends_with(".i.real") {
+            let bytes = if payload.starts_with(b"{\"task") { &task } else { &asks };
+            speaker.publish(&reply, "", &answer(bytes.len() as u64, bytes));
+        } else if subject.ends_with(".b.real") {
+            let beat: Value = serde_json::from_slice(&payload).expect("JSON");
+            if let Some(refused) = beat.get("refused") {
+                break refused.clone();
+            }
+        }
+    };
+    assert_eq!(refused["cause"], "version");
+    let message = refused["message"].as_str().expect("a text").to_owned();
+    assert!(message.contains("wasmpool 0.0.9 with wasmtime 12.3.4 on riscv64-linux"), "{message}");
+    assert!(host.workers().is_empty(), "it has workers for a run that it refuses");
+    drop(host);
+    // A run whose only host says that.
+    let run = via(&broker, map(&wat(SQUARE))).arg("--deterministic").input("1\n");
+    let mut run = run.start();
+    let mut old = broker.speaker("old");
+    old.subscribe("wp.*.k");
+    let refuses = json!({ "life": 1, "workers": 0, "held": [], "leaving": false, "refused": refused }).to_string();
+    while !run.has_ended() {
+        let Heard::Message { subject, payload, .. } = old.next() else { continue };
+        if payload.ends_with(b"\"ended\":true}") {
+            break;
+        }
+        if let Some(id) = subject.strip_prefix("wp.").and_then(|rest| rest.strip_suffix(".k")) {
+            old.publish(&format!("wp.{id}.b.old"), "", refuses.as_bytes());
+        }
+    }
+    let said = run.stderr();
+    assert_eq!(run.code(), 2, "{said}");
+    assert!(said.contains("no host has the version that this run wants; old: ") && said.contains(&message), "{said}");
+}
+
+/// Chunks and results of a run, however large, take no more of a host's memory than it was told to take, and a run of others goes
+/// on meanwhile.
+#[test]
+fn a_coordinator_that_gives_ever_more_makes_no_host_grow_beyond_its_buffer() {
+    let Some(broker) = Broker::start() else { return };
+    let mut liar = broker.administrator();
+    let (manifest, task) = of_a_real_run(&broker, &mut liar, SPIN_IF_NEGATIVE);
+    let buffer = 48 << 20;
+    let host = broker.host("a").args(["--buffer", "48MiB"]).start();
+    until("it serves", || host.said().contains(" serves with ").then_some(()));
+    let before = peak(host.pid());
+    let id = "8".repeat(32);
+    liar.subscribe(&format!("wp.{id}.*.a"));
+    let asks = manifest.to_string().into_bytes();
+    let size = 6 << 20;
+    // Items with their headers: one on which the worker is busy for ever, and one that is large.
+    let item = |text: &[u8]| [&(text.len() as u64).to_ne_bytes()[..], text].concat();
+    let (endless, large) = (item(b"-1"), item(&vec![b'7'; size - 8]));
+    let (mut ready, mut given, mut sent) = (None, 0, 0_u64);
+    let mut honest = via(&broker, map(&wat(SQUARE))).input(numbers(2_000)).args(["-c", "10"]).start();
+    liar.publish(&format!("wp.{id}.k"), "", br#"{"coordinator":1,"ended":false}"#);
+    let until_then = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until_then && sent < 4 * buffer {
+        let Heard::Message { subject, reply, payload } = liar.next() else { continue };
+        if subject.ends_with(".b.a") {
+            let beat: Value = serde_json::from_slice(&payload).expect("JSON");
+            if beat["workers"] != 0 && given < 20 {
+                ready = beat["life"].as_u64();
+            }
+            liar.publish(&format!("wp.{id}.k"), "", br#"{"coordinator":1,"ended":false}"#);
+        } else if subject.ends_with(".i.a") {
+            let wanted: Value = serde_json::from_slice(&payload).expect("JSON");
+            let (kind, wanted) = wanted.as_object().and_then(|wanted| wanted.iter().next()).expect("what it wants");
+            let bytes = match kind.as_str() {
+                "manifest" => &asks,
+                "task" => &task,
+                _ => &large,
+            };
+            let offset = wanted["offset"].as_u64().expect("a number") as usize;
+            let part = &bytes[offset..bytes.len().min(offset + 500_000)];
+            sent += part.len() as u64;
+            liar.publish(&reply, "", &answer(bytes.len() as u64, part));
+        }
+        // Chunks whose items are fetched, and then wait for a worker.
+        while let Some(life) = ready.filter(|_| given < 20) {
+            given += 1;
+            let items = if given == 1 { &endless } else { &large };
+            let mut chunk = vec![PROTOCOL, u8::from(given > 1)];
+            [given, given].iter().for_each(|number: &u64| chunk.extend_from_slice(&number.to_le_bytes()));
+            chunk.extend_from_slice(&1_u32.to_le_bytes());
+            chunk.extend_from_slice(&(items.len() as u64).to_le_bytes());
+            chunk.extend_from_slice(&blake3::hash(items).as_bytes()[..16]);
+            if given == 1 {
+                chunk.extend_from_slice(items);
+            }
+            liar.publish(&format!("_INBOX.a.{life:x}.{id}.d"), "", &chunk);
+        }
+    }
+    assert_eq!(given, 20, "{}", host.said());
+    assert!(sent > size as u64, "{sent}");
+    let more = peak(host.pid()).saturating_sub(before);
+    assert!(more <= (buffer >> 10) + (40 << 10), "{more} KiB more");
+    assert_eq!(honest.code(), 0, "{}", honest.stderr());
+}
+
 /// What a run asks of its hosts, and its task, as its coordinator gives them.
-fn of_a_real_run(broker: &Broker, administrator: &mut Speaker) -> (Value, Vec<u8>) {
-    let _run = via(broker, map(&wat(SEVENTH_TRAPS))).start();
+fn of_a_real_run(broker: &Broker, administrator: &mut Speaker, task: &str) -> (Value, Vec<u8>) {
+    let _run = via(broker, map(&wat(task))).args(["--timeout", "600s"]).start();
     administrator.subscribe("wp.*.k");
     let id = hear(administrator, |subject, _, _| subject.strip_prefix("wp.")?.strip_suffix(".k").map(str::to_owned));
     administrator.subscribe("_INBOX.x.>");
@@ -190,7 +351,7 @@ fn answer(size: u64, bytes: &[u8]) -> Vec<u8> {
 fn a_coordinator_that_lies_takes_no_host_from_others() {
     let Some(broker) = Broker::start() else { return };
     let mut liar = broker.administrator();
-    let (manifest, task) = of_a_real_run(&broker, &mut liar);
+    let (manifest, task) = of_a_real_run(&broker, &mut liar, SEVENTH_TRAPS);
     let mut host = broker.serve("a");
     let before = peak(host.pid());
     let whole = |manifest: &Value| manifest.to_string().into_bytes();

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::shared::counting::Known;
 use crate::shared::{Place, Session, endings, orders};
 use crate::support::broker::Broker;
+use crate::support::until;
 
 /// Runs items one after the other over a host, and on one machine, and checks that the same comes of them.
 #[track_caller]
@@ -238,6 +239,39 @@ fn no_message_is_lost_or_doubled_while_workers_a_host_and_the_broker_are_killed(
     });
     assert_eq!(known.lost(), 0);
     assert!(step >= 4, "{step} disturbances");
+}
+
+/// A run with objects of its own keeps no journal: what items did to them is gone with it. It begins again, with new ones.
+#[test]
+fn nothing_is_left_of_a_run_with_objects_whose_coordinator_was_killed_and_it_can_begin_again() {
+    let Some(broker) = Broker::start() else { return };
+    let hosts = [broker.serve("a"), broker.serve("b")];
+    let place = Place::new();
+    std::fs::write(place.path("start.json"), r#"{"total": 5}"#).unwrap();
+    std::fs::write(place.path("out.json"), "what was there").unwrap();
+    let start = |items: &str| {
+        let run = broker.via(orders(&["total=value:s64", "jobs=queue", "gate=lock"]));
+        let run = run.args(["-j", "2", "--timeout", "10m"]).arg("--share-in").arg(place.path("start.json"));
+        run.arg("--share-out").arg(place.path("out.json")).input(items.to_owned())
+    };
+    let said = start("load total\n").arg("--journal").arg(place.path("journal")).run().exits(2).stderr;
+    assert!(said.contains("--share cannot be used with --journal"), "{said}");
+    // Its items hold a lock and wait for a message, on both hosts, when it is killed.
+    let mut run = start("add total s64:1 ; lock gate - ; get jobs -\nadd total s64:1 ; get jobs -\n").start();
+    let manager = run.child("manager");
+    until("both hosts have its task", || hosts.iter().all(|host| !host.workers().is_empty()).then_some(()));
+    assert!(broker.has_streams());
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    until("its objects are gone", || (!manager.lives()).then_some(()));
+    assert_eq!(std::fs::read_to_string(place.path("out.json")).unwrap(), "what was there");
+    // It begins with what it began with before, while hosts still have the other.
+    let item = "add total s64:1 ; lock gate - ; unlock gate";
+    let again = start(&format!("{item}\n").repeat(20)).run().exits(0);
+    assert!(endings(&again).iter().all(|ending| ending.contains("acquired ok")), "{:?}", endings(&again));
+    assert_eq!(place.read("out.json"), json!({ "total": 25, "jobs": [] }));
+    until("hosts have nothing of it", || hosts.iter().all(|host| host.descendants().is_empty()).then_some(()));
+    until("the broker has nothing of it", || (!broker.has_streams()).then_some(()));
 }
 
 #[test]

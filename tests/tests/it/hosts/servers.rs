@@ -148,6 +148,60 @@ fn a_run_whose_server_is_killed_ends_with_one_error() {
     assert!(said.contains("the server of shared objects s was not heard"), "{said}");
 }
 
+/// Each run says so once, whether its items wait, and whether it uses the objects at that moment.
+#[test]
+fn runs_hear_at_once_that_their_server_has_ended() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let mut server =
+        broker.serve_objects(folder.path(), "s", &["jobs = \"queue\"", "go = \"event\"", "on = \"event\""]);
+    let _hosts = [broker.serve_with("a", 2), broker.serve_with("b", 2)];
+    let start =
+        |items: &str| over(&broker, &["jobs@s", "go@s", "on@s"]).args(["--timeout", "10m"]).input(items).start();
+    let mut waiting = start("set-event go ; get jobs -\n");
+    let mut computing = start("set-event on ; spin\n");
+    until("both run", || (run(&broker, &["go@s", "on@s"], "is-set go ; is-set on\n") == ["true true"]).then_some(()));
+    server.signal(Signal::SIGTERM);
+    for run in [&mut waiting, &mut computing] {
+        let code = run.code();
+        let said = run.stderr();
+        assert_eq!((code, said.matches("the shared objects are lost").count()), (2, 1), "{said}");
+        // Without its word they would hear nothing for 30 s, and say that.
+        assert!(said.contains("the server of shared objects s has ended; start it, and the run, again"), "{said}");
+    }
+    assert_eq!(server.code(), 0, "{}", server.said());
+}
+
+/// It would change its own objects, and write over what the other has begun with.
+#[test]
+fn a_server_that_stood_still_while_another_took_its_name_steps_down() {
+    let Some(broker) = Broker::start() else { return };
+    let (folder, objects) = (TempDir::new().unwrap(), ["total = \"value:s64\"", "jobs = \"queue\""]);
+    let state = folder.path().join("state.json");
+    let serve = || serving(broker.objects(folder.path(), "s", &objects).arg("--state").arg(&state));
+    let mut stopped = serve();
+    let _hosts = [broker.serve_with("a", 2), broker.serve_with("b", 2)];
+    run(&broker, &["total@s"], "add total s64:5\n");
+    stopped.signal(Signal::SIGSTOP);
+    let other = serve();
+    let mut waiting = over(&broker, &["jobs@s", "total@s"]).args(["--timeout", "10m"]);
+    waiting = waiting.input("add total s64:1 ; get jobs -\n");
+    let mut waiting = waiting.start();
+    until("it waits", || (run(&broker, &["total@s"], "load total\n") == ["1"]).then_some(()));
+    stopped.signal(Signal::SIGCONT);
+    assert_eq!(stopped.code(), 2, "{}", stopped.said());
+    let said = stopped.stderr();
+    assert!(said.contains(&format!("process {} on ", other.pid())), "{said}");
+    assert!(said.contains("stood still") && said.contains("leaves the name to it"), "{said}");
+    // Runs that use the other have not noticed.
+    run(&broker, &["jobs@s"], "put jobs x -\n");
+    assert!(waiting.line().is_some_and(|line| line.contains('x')), "{}", waiting.said());
+    assert_eq!(waiting.code(), 0, "{}", waiting.said());
+    assert!(!state.exists(), "the server that stepped down has written what it had");
+    end(other);
+    assert_eq!(read(&state)["total"], 1);
+}
+
 #[test]
 fn what_is_not_there_is_named_with_what_is() {
     let Some(broker) = Broker::start() else { return };

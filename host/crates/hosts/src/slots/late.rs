@@ -11,6 +11,9 @@ const KNOWN: usize = 256;
 /// A chunk is late after this many times the time within which 95 of 100 chunks are done, and no sooner than this.
 const TIMES: u32 = 3;
 const SOONEST: Duration = Duration::from_secs(2);
+/// The same for one that is so late that its host seems to answer nothing.
+const VERY_LATE_TIMES: u32 = 10;
+const VERY_LATE_SOONEST: Duration = Duration::from_secs(30);
 /// One chunk in so many may be given to a second host because it is late.
 const ONE_IN: u64 = 20;
 
@@ -36,13 +39,22 @@ impl ChunkTimes {
     /// Returns true if a chunk of this host is late that it has had for so long. How long that host takes otherwise does
     /// not count: a slow one would excuse itself.
     pub fn are_late(&self, host: &HostName, time: Time) -> bool {
-        if time < SOONEST {
+        self.exceed(host, time, TIMES, SOONEST)
+    }
+
+    /// Returns true if a chunk is so late that its host has to be expected never to answer, if it answered no other meanwhile.
+    pub fn are_very_late(&self, host: &HostName, time: Time) -> bool {
+        self.exceed(host, time, VERY_LATE_TIMES, VERY_LATE_SOONEST)
+    }
+
+    fn exceed(&self, host: &HostName, time: Time, times: u32, soonest: Duration) -> bool {
+        if time < soonest {
             return false;
         }
         let mut others: Vec<Time> = self.last.iter().filter(|(by, _)| by != host).map(|(_, time)| *time).collect();
         others.sort_unstable();
         let usual = others.get((others.len() * 95 / 100).min(others.len().saturating_sub(1)));
-        usual.is_some_and(|&usual| time >= usual * TIMES)
+        usual.is_some_and(|&usual| time >= usual * times)
     }
 }
 

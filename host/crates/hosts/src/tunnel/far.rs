@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::packet::{Content, Packet};
-use super::stream::{Delivery, Stream};
+use super::stream::{Delivery, Room, Stream, room_for};
 use super::{BACKLOG, Breach, SILENCE, Time};
 use crate::names::{HostName, RunId};
 
-/// Maximum number of hosts, and of participants of each, that are kept at a time.
+/// Maximum number of near ends, and of participants that a host has over all of its near ends, or a program, that are kept at a time.
 const MOST_HOSTS: usize = 4096;
 const MOST_PARTICIPANTS: usize = 1024;
+/// Bytes of frames that arrive from a near end at a time, if none is longer. The others wait.
+const MOST_ARRIVING: usize = 128 << 20;
 /// Number of packets that wait for being sent beside those of streams.
 const MOST_REPLIES: usize = 4096;
 /// Time after which a host without participants is forgotten.
@@ -78,7 +80,8 @@ pub struct Far {
 }
 
 impl Far {
-    /// Returns an end without participants. `life` distinguishes this process from all others.
+    /// Returns an end without participants. `life` distinguishes this process from all others, and is greater than those of
+    /// processes whose place it takes.
     pub fn new(life: u64, longest: usize) -> Far {
         Far {
             life,
@@ -153,6 +156,15 @@ impl Far {
         }
     }
 
+    /// Tells all hosts that have participants that the objects are no more. Nothing else is sent to them.
+    pub fn end(&mut self) {
+        self.sending.clear();
+        self.replies.clear();
+        let sites = self.sites.iter().filter(|(_, site)| !site.streams.is_empty());
+        let hosts: Vec<SiteLife> = sites.map(|(name, site)| SiteLife { name: name.clone(), life: site.life }).collect();
+        hosts.iter().for_each(|host| self.reply(host, 0, Content::Over));
+    }
+
     /// Handles a packet of a host.
     pub fn receive(&mut self, host: &SiteName, packet: Packet, now: Time) {
         let life = packet.life;
@@ -214,8 +226,18 @@ impl Far {
         self.sites.len() < MOST_HOSTS
     }
 
-    fn of_participant(&mut self, id: &FarId, packet: Packet, now: Time) -> Result<(), Breach> {
+    /// Returns the number of participants that a host has at its other near ends. What programs say of their machine counts for
+    /// nothing.
+    fn participants_elsewhere(&self, name: &SiteName) -> usize {
+        let is_other =
+            |other: &SiteName| !name.is_program && !other.is_program && other.host == name.host && other != name;
+        self.sites.iter().filter(|(other, _)| is_other(other)).map(|(_, site)| site.streams.len()).sum()
+    }
+
+    fn of_participant(&mut self, id: &FarId, mut packet: Packet, now: Time) -> Result<(), Breach> {
         let longest = self.longest;
+        let opens = self.sites.get(&id.site.name).is_some_and(|site| !site.streams.contains_key(&id.participant));
+        let others = if opens { self.participants_elsewhere(&id.site.name) } else { 0 };
         let Some(site) = self.sites.get_mut(&id.site.name) else { return Ok(()) };
         let number = id.participant;
         if !site.streams.contains_key(&number) {
@@ -226,7 +248,7 @@ impl Far {
                 None if packet.base > 0 => "its part in the shared objects was lost".to_owned(),
                 // The first part is on its way, or will come again.
                 None if !is_first => return Ok(()),
-                None if site.streams.len() >= MOST_PARTICIPANTS => {
+                None if site.streams.len() + others >= MOST_PARTICIPANTS => {
                     format!("a host can have {MOST_PARTICIPANTS} participants at a time")
                 }
                 None => {
@@ -238,6 +260,11 @@ impl Far {
                 self.reply(&id.site, number, Content::Gone(why));
                 return Ok(());
             }
+        }
+        let streams = site.streams.iter().map(|(number, stream)| (*number, stream));
+        if room_for(streams, number, &packet, MOST_ARRIVING.max(longest)) != Room::Enough {
+            // What it says of the other direction counts all the same.
+            packet.content = Content::Nothing;
         }
         let Some(stream) = site.streams.get_mut(&number) else { return Ok(()) };
         stream.receive(packet, now)?;

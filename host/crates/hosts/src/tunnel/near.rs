@@ -1,9 +1,10 @@
 //! The end of a tunnel at which participants are.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::packet::{Content, MOST_KNOWN, Packet, PartKind};
-use super::stream::{Delivery, Stream};
+use super::stream::{Delivery, Room, Stream, room_for};
 use super::{BEAT, PATIENCE, Time};
 
 /// Something that happened to participants.
@@ -24,6 +25,8 @@ pub enum Loss {
     Silent,
     /// Another process has taken its place, which knows nothing of what was before.
     Restarted,
+    /// It was told to end.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,8 @@ struct Member {
     stream: Stream,
     /// True if its end was sent.
     ends: bool,
+    /// True if it was told that it has no part in the objects any more.
+    is_given_up: bool,
 }
 
 /// The state machine. See [`super`].
@@ -39,7 +44,10 @@ pub struct Near {
     life: u64,
     /// Maximum bytes of a frame of the far end.
     longest: usize,
-    /// Which process the far end is, once that is known.
+    /// Maximum bytes that all participants together hold of frames which arrive. Twice as many may be held while the first of
+    /// them gets a frame.
+    room: usize,
+    /// Which process the far end is, once that is known. One that takes its place has a greater number.
     far: Option<u64>,
     heard: Time,
     next_beat: Time,
@@ -55,10 +63,17 @@ pub struct Near {
 impl Near {
     /// Returns an end without participants. `life` distinguishes this process from all others.
     pub fn new(life: u64, longest: usize) -> Near {
+        Near::to(None, life, longest)
+    }
+
+    /// Returns an end without participants. `far` says which process the far end is, if that is known before anything is heard
+    /// of it.
+    pub fn to(far: Option<u64>, life: u64, longest: usize) -> Near {
         Near {
             life,
             longest,
-            far: None,
+            room: usize::MAX,
+            far,
             heard: Time::ZERO,
             next_beat: Time::ZERO,
             next: 0,
@@ -68,6 +83,16 @@ impl Near {
             events: VecDeque::new(),
             lost: false,
         }
+    }
+
+    /// Bounds the bytes that participants hold of frames which arrive. Who gets a frame that is longer is cut off.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
+    }
+
+    /// Returns the number of bytes that a participant holds: of frames that arrive, and of those that were not confirmed.
+    pub fn held(&self, number: u32) -> usize {
+        self.members.get(&number).map_or(0, |member| member.stream.held() + member.stream.backlog())
     }
 
     /// Returns what happened next.
@@ -86,7 +111,7 @@ impl Near {
         self.next += 1;
         let mut stream = Stream::new(self.longest);
         stream.send(hello);
-        self.members.insert(number, Member { stream, ends: false });
+        self.members.insert(number, Member { stream, ends: false, is_given_up: false });
         self.sending.insert(number);
         number
     }
@@ -142,19 +167,23 @@ impl Near {
     }
 
     /// Handles a packet of the far end.
-    pub fn receive(&mut self, packet: Packet, now: Time) {
+    pub fn receive(&mut self, mut packet: Packet, now: Time) {
         if self.lost {
             return;
         }
-        if *self.far.get_or_insert(packet.life) != packet.life {
-            return self.lose(Loss::Restarted);
+        match packet.life.cmp(self.far.get_or_insert(packet.life)) {
+            // A process that had stood still while another took its place, and does not know that yet.
+            Ordering::Less => return,
+            Ordering::Equal => {}
+            Ordering::Greater => return self.lose(Loss::Restarted),
         }
         self.heard = now;
         let number = packet.participant;
         match &packet.content {
             Content::Beat(_) => return,
+            Content::Over => return self.lose(Loss::Ended),
             Content::Gone(why) => {
-                if let Some(member) = self.members.remove(&number) {
+                if let Some(member) = self.members.remove(&number).filter(|member| !member.is_given_up) {
                     self.events.push_back(match member.ends {
                         true => NearEvent::Ended(number),
                         false => NearEvent::Cut(number, why.clone()),
@@ -164,7 +193,15 @@ impl Near {
             }
             Content::Nothing | Content::Ask | Content::Part { .. } => {}
         }
+        let streams = self.members.iter().map(|(number, member)| (*number, &member.stream));
+        let room = room_for(streams, number, &packet, self.room);
         let Some(member) = self.members.get_mut(&number) else { return };
+        match room {
+            Room::Enough => {}
+            // What it says of the other direction counts all the same.
+            Room::Later => packet.content = Content::Nothing,
+            Room::Never => return self.give_up(number, "it is answered more than its host has room for"),
+        }
         // What the far end does wrong harms this participant alone, which is of no use any more.
         if let Err(breach) = member.stream.receive(packet, now) {
             self.members.remove(&number);
@@ -174,6 +211,19 @@ impl Near {
         self.sending.insert(number);
         if member.stream.has_arrived() {
             self.arrived.insert(number);
+        }
+    }
+
+    /// Ends a participant that goes on as if it could be answered.
+    pub fn give_up(&mut self, number: u32, why: &str) {
+        if let Some(member) = self.members.get_mut(&number).filter(|member| !member.is_given_up) {
+            member.is_given_up = true;
+            member.stream.stop_listening();
+            if !std::mem::replace(&mut member.ends, true) {
+                member.stream.mark(PartKind::End);
+            }
+            self.sending.insert(number);
+            self.events.push_back(NearEvent::Cut(number, why.to_owned()));
         }
     }
 

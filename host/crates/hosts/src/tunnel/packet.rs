@@ -29,6 +29,8 @@ pub enum Content {
     Ask,
     /// The participant has no part in the objects any more. The text says why, if it did not end by itself.
     Gone(String),
+    /// The far end has ended, and the objects with it: no participant has a part in them any more.
+    Over,
     Part {
         number: u64,
         kind: PartKind,
@@ -52,6 +54,7 @@ const NOTHING: u8 = 0;
 const BEAT: u8 = 1;
 const ASK: u8 = 2;
 const GONE: u8 = 3;
+const OVER: u8 = 4;
 const KINDS: [(u8, PartKind); 4] =
     [(16, PartKind::More), (17, PartKind::Last), (18, PartKind::Ending), (19, PartKind::End)];
 
@@ -71,6 +74,7 @@ impl Packet {
             Content::Beat(known) => (BEAT, 0, known.iter().flat_map(|number| number.to_le_bytes()).collect()),
             Content::Ask => (ASK, 0, none()),
             Content::Gone(why) => (GONE, 0, wasmpool_core::text::head(why, LONGEST_REASON).as_bytes().into()),
+            Content::Over => (OVER, 0, none()),
             Content::Part { number, kind, bytes } => {
                 let tag = KINDS.iter().find(|(_, of)| of == kind).map_or(NOTHING, |(tag, _)| *tag);
                 (tag, *number, bytes.as_ref().into())
@@ -108,6 +112,7 @@ impl Packet {
             }
             (ASK, _) => Content::Ask,
             (GONE, _) if rest.len() <= LONGEST_REASON => Content::Gone(String::from_utf8_lossy(rest).into_owned()),
+            (OVER, _) => Content::Over,
             (_, Some(kind)) => Content::Part { number, kind, bytes: bytes.slice_ref(rest) },
             _ => return None,
         };
@@ -133,7 +138,7 @@ mod tests {
             numbers in any::<[u64; 5]>(),
             participant in any::<u32>(),
             known in proptest::collection::vec(any::<u32>(), 0..9),
-            kind in 0..8_usize,
+            kind in 0..9_usize,
             bytes in proptest::collection::vec(any::<u8>(), 0..99),
         ) {
             let [life, base, confirmed, limit, number] = numbers;
@@ -146,6 +151,7 @@ mod tests {
                 4 => part(PartKind::More),
                 5 => part(PartKind::Last),
                 6 => part(PartKind::Ending),
+                7 => Content::Over,
                 _ => part(PartKind::End),
             };
             let packet = Packet { life, participant, base, confirmed, limit, content };

@@ -17,6 +17,47 @@ pub enum Delivery {
     End,
 }
 
+/// Whether an end takes a part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Enough,
+    /// Not until others have been taken. It is as if the part were lost: it is sent again.
+    Later,
+    /// Not even if nothing else were there.
+    Never,
+}
+
+/// Returns whether there is room for a packet's part beside what all streams of an end hold. The first stream that holds
+/// something always goes on with a frame that it has begun, so that what it holds is taken some time.
+pub(super) fn room_for<'a>(
+    streams: impl Iterator<Item = (u32, &'a Stream)>,
+    number: u32,
+    packet: &Packet,
+    room: usize,
+) -> Room {
+    let Content::Part { bytes, number: part, .. } = &packet.content else { return Room::Enough };
+    let (mut all, mut own, mut first) = (bytes.len(), None, None);
+    for (other, stream) in streams {
+        let held = stream.held();
+        all += held;
+        if held > 0 {
+            first.get_or_insert(other);
+        }
+        if other == number {
+            own = Some(stream);
+        }
+    }
+    // What came before, or comes too early, is not kept.
+    let Some(own) = own.filter(|own| own.expected == *part) else { return Room::Enough };
+    match all <= room {
+        true => Room::Enough,
+        // The frame by itself, without others that have arrived.
+        false if own.arriving.len() + bytes.len() > room => Room::Never,
+        false if own.untaken == 0 && first.is_none_or(|first| first == number) => Room::Enough,
+        false => Room::Later,
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     /// What is not wholly cut into parts yet.
@@ -38,6 +79,10 @@ pub(super) struct Stream {
     told: u64,
     arriving: Vec<u8>,
     arrived: VecDeque<Delivery>,
+    /// Bytes of frames that have arrived and were not taken.
+    untaken: usize,
+    /// True if nothing that arrives is wanted any more.
+    is_deaf: bool,
     has_ended: bool,
     /// When the other end has to be told at the latest how far this one is.
     confirm_at: Option<Time>,
@@ -60,6 +105,8 @@ impl Stream {
             told: WINDOW,
             arriving: Vec::new(),
             arrived: VecDeque::new(),
+            untaken: 0,
+            is_deaf: false,
             has_ended: false,
             confirm_at: None,
             longest,
@@ -69,6 +116,19 @@ impl Stream {
     /// Returns the number of bytes that were not confirmed.
     pub(super) fn backlog(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the number of bytes that have arrived and were not taken.
+    pub(super) fn held(&self) -> usize {
+        self.arriving.len() + self.untaken
+    }
+
+    /// Forgets what has arrived, and takes no more of it.
+    pub(super) fn stop_listening(&mut self) {
+        self.is_deaf = true;
+        self.arriving = Vec::new();
+        self.arrived.clear();
+        self.untaken = 0;
     }
 
     /// Returns true if something has arrived that was not taken.
@@ -158,7 +218,7 @@ impl Stream {
                 self.confirm_at = Some(now);
                 Ok(())
             }
-            Content::Nothing | Content::Beat(_) | Content::Gone(_) => Ok(()),
+            Content::Nothing | Content::Beat(_) | Content::Gone(_) | Content::Over => Ok(()),
         }
     }
 
@@ -197,6 +257,12 @@ impl Stream {
         if self.has_ended {
             return Err(Breach("it sent something behind its end"));
         }
+        if self.is_deaf {
+            self.expected += 1;
+            self.allow(now);
+            self.confirm_at = Some(now);
+            return Ok(());
+        }
         if self.arriving.len() + bytes.len() > self.longest {
             return Err(Breach("it sent a frame longer than any can be"));
         }
@@ -212,7 +278,10 @@ impl Stream {
         self.expected += 1;
         match kind {
             PartKind::More => {}
-            PartKind::Last => self.arrived.push_back(Delivery::Frame(std::mem::take(&mut self.arriving))),
+            PartKind::Last => {
+                self.untaken += self.arriving.len();
+                self.arrived.push_back(Delivery::Frame(std::mem::take(&mut self.arriving)));
+            }
             PartKind::Ending => self.arrived.push_back(Delivery::Ending),
             PartKind::End => {
                 self.has_ended = true;
@@ -228,6 +297,9 @@ impl Stream {
     /// Takes what has arrived next.
     pub(super) fn take(&mut self, now: Time) -> Option<Delivery> {
         let next = self.arrived.pop_front();
+        if let Some(Delivery::Frame(frame)) = &next {
+            self.untaken = self.untaken.saturating_sub(frame.len());
+        }
         if next.is_some() {
             self.allow(now);
         }

@@ -128,6 +128,122 @@ fn the_objects_are_lost_if_nothing_is_heard_or_another_process_answers() {
 }
 
 #[test]
+fn whoever_has_participants_hears_at_once_that_the_objects_are_no_more() {
+    let (mut far, now) = (Far::new(9, LONGEST), Time::ZERO);
+    let mut ends = ["a", "b", "c"].map(|name| (host(name), Near::new(1, LONGEST)));
+    for (name, near) in &mut ends {
+        near.open(vec![1], now);
+        exchange(near, &mut far, name, now);
+    }
+    taken(&mut far, now);
+    // One has no participant any more.
+    ends[2].1.end(0);
+    exchange(&mut ends[2].1, &mut far, &ends[2].0, now);
+    assert_eq!(taken(&mut far, now), [(0, Delivery::End)]);
+    far.close(&FarId { site: SiteLife { name: host("c"), life: 1 }, participant: 0 }, "");
+    exchange(&mut ends[2].1, &mut far, &ends[2].0, now);
+    far.end();
+    let told: Vec<(SiteLife, Packet)> = std::iter::from_fn(|| far.next_packet(now, PART)).collect();
+    assert_eq!(told.iter().map(|(to, _)| to.name.clone()).collect::<Vec<_>>(), [host("a"), host("b")]);
+    for ((_, near), (_, packet)) in ends.iter_mut().zip(told) {
+        near.receive(packet, now);
+        assert_eq!(near.next_event(), Some(NearEvent::Lost(Loss::Ended)));
+    }
+}
+
+/// One that stood still while another took its place is not heard, whether that is known to be the other or was heard first.
+#[test]
+fn what_a_process_says_whose_place_was_taken_changes_nothing() {
+    for known in [None, Some(10)] {
+        let (mut near, name, now) = (Near::to(known, 1, LONGEST), host("a"), Time::ZERO);
+        let (mut late, mut far) = (Far::new(9, LONGEST), Far::new(10, LONGEST));
+        near.open(vec![1], now);
+        let sent: Vec<Packet> = std::iter::from_fn(|| near.next_packet(now, PART)).collect();
+        sent.iter().cloned().for_each(|packet| late.receive(&name, packet, now));
+        taken(&mut late, now);
+        late.end();
+        let said: Vec<Packet> = std::iter::from_fn(|| late.next_packet(now, PART)).map(|(_, packet)| packet).collect();
+        assert!(!said.is_empty());
+        let say = |near: &mut Near| said.iter().cloned().for_each(|packet| near.receive(packet, now));
+        if known.is_some() {
+            say(&mut near);
+        }
+        sent.into_iter().for_each(|packet| far.receive(&name, packet, now));
+        exchange(&mut near, &mut far, &name, now);
+        assert_eq!(taken(&mut far, now), [(0, Delivery::Frame(vec![1]))]);
+        say(&mut near);
+        assert_eq!(near.next_event(), None);
+    }
+}
+
+/// Returns an end with participants, which are told frames of so many bytes, and what it has at most while they come.
+fn told(lengths: &[usize], room: usize) -> (Near, Far, BTreeMap<u32, usize>, usize) {
+    let (mut near, mut far, name) = (Near::new(1, LONGEST), Far::new(9, LONGEST), host("a"));
+    near.set_room(room);
+    let mut now = Time::ZERO;
+    lengths.iter().for_each(|_| _ = near.open(vec![1], now));
+    exchange(&mut near, &mut far, &name, now);
+    for (id, _) in std::iter::from_fn(|| far.take(now)).collect::<Vec<_>>() {
+        far.send(&id, vec![7; lengths[id.participant as usize]]);
+    }
+    let (mut came, mut most) = (BTreeMap::new(), 0);
+    for _ in 0..500 {
+        // All that is on its way comes a packet at a time, of each participant in turn.
+        let mut packets: VecDeque<Packet> =
+            std::iter::from_fn(|| far.next_packet(now, PART)).map(|(_, it)| it).collect();
+        packets.make_contiguous().sort_by_key(|packet| packet.base);
+        for packet in packets {
+            near.receive(packet, now);
+            most = most.max((0..lengths.len() as u32).map(|number| near.held(number)).sum());
+            came.extend(near.take(now, |_| true).map(|(number, frame)| (number, frame.len())));
+        }
+        std::iter::from_fn(|| near.next_packet(now, PART)).for_each(|packet| far.receive(&name, packet, now));
+        now += Duration::from_millis(100);
+        near.tick(now);
+        far.tick(now);
+    }
+    (near, far, came, most)
+}
+
+#[test]
+fn an_end_holds_no_more_than_it_has_room_for_and_all_frames_come_all_the_same() {
+    let lengths = [300, 200, 320, 310, 250];
+    let (mut near, _, came, most) = told(&lengths, 400);
+    assert_eq!(came.into_values().collect::<Vec<_>>(), lengths);
+    assert!(most <= 800, "{most}");
+    assert_eq!(near.next_event(), None);
+    // It shows that there was need.
+    let (.., most) = told(&lengths, usize::MAX);
+    assert!(most > 800, "{most}");
+}
+
+#[test]
+fn nobody_is_cut_off_for_frames_that_come_twice_or_that_wait_to_be_taken() {
+    let (mut near, mut far, name, now) = (Near::new(1, LONGEST), Far::new(9, LONGEST), host("a"), Time::ZERO);
+    near.set_room(PART);
+    let number = near.open(vec![1], now);
+    exchange(&mut near, &mut far, &name, now);
+    let (id, _) = far.take(now).expect("its first frame");
+    (0..2).for_each(|_| far.send(&id, vec![7; PART]));
+    let packets: Vec<Packet> = std::iter::from_fn(|| far.next_packet(now, PART)).map(|(_, it)| it).collect();
+    // Each part fills the room, and comes twice before anything is taken.
+    packets.iter().chain(&packets).for_each(|packet| near.receive(packet.clone(), now));
+    assert_eq!(near.next_event(), None);
+    assert!(near.held(number) <= PART + 1, "{}", near.held(number));
+    assert_eq!(near.take(now, |_| true), Some((number, vec![7; PART])));
+}
+
+#[test]
+fn who_is_told_more_than_there_is_room_for_is_cut_off_alone_and_the_other_end_hears_of_it() {
+    let (mut near, mut far, came, _) = told(&[300, 450, 310], 400);
+    assert_eq!(came, BTreeMap::from([(0, 300), (2, 310)]));
+    assert!(matches!(near.next_event(), Some(NearEvent::Cut(1, why)) if why.contains("room")));
+    assert_eq!(near.next_event(), None);
+    let ended = taken(&mut far, Time::from_secs(60));
+    assert_eq!(ended, [(1, Delivery::End)]);
+}
+
+#[test]
 fn who_breaks_the_protocol_is_cut_off_with_all_that_it_has() {
     let (mut near, mut far, name, now) = (Near::new(1, 1 << 20), Far::new(9, LONGEST), host("liar"), Time::ZERO);
     let mut good = Near::new(7, LONGEST);
@@ -306,4 +422,21 @@ fn near_ends_of_one_host_leave_room_for_others() {
     let before = far.participants();
     exchange(&mut near, &mut far, &host("other"), Time::ZERO);
     assert_eq!(far.participants(), before + 1);
+}
+
+/// Over all runs that it claims to serve.
+#[test]
+fn one_host_takes_no_more_places_than_a_host_has() {
+    let mut far = Far::new(1, 1 << 10);
+    for run in 0..3_u8 {
+        let mut near = Near::new(2, 1 << 10);
+        (0..600).for_each(|_| _ = near.open(vec![1], Time::ZERO));
+        let name = SiteName::of_host(HostName::new("many").unwrap(), RunId([run; 16]));
+        exchange(&mut near, &mut far, &name, Time::ZERO);
+    }
+    assert_eq!(far.participants(), 1024);
+    let mut near = Near::new(2, 1 << 10);
+    near.open(vec![1], Time::ZERO);
+    exchange(&mut near, &mut far, &host("other"), Time::ZERO);
+    assert_eq!(far.participants(), 1025);
 }

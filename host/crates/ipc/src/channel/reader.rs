@@ -35,6 +35,11 @@ impl Reader {
         Reader { ring, tail: 0, told: 0, delivered: 0, is_drained: true, arriving: None, longest }
     }
 
+    /// Returns the number of bytes that have arrived of a frame which is not complete.
+    pub fn arriving(&self) -> usize {
+        self.arriving.as_ref().map_or(0, |(_, bytes)| bytes.len())
+    }
+
     /// Returns the next frame if all of it has arrived. `head` is the position up to which the other side has written.
     pub fn read(&mut self, head: &AtomicU64) -> Result<Option<Vec<u8>>, Violation> {
         let (len, mut bytes) = match self.arriving.take() {

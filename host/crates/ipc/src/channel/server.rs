@@ -104,6 +104,11 @@ impl ChannelServer {
         self.missing > BACKLOG
     }
 
+    /// Returns the number of bytes that have come of a request which is not complete.
+    pub fn arriving(&self) -> usize {
+        self.requests.arriving()
+    }
+
     /// Returns the number of bytes of answers for which there was no room yet.
     pub fn backlog(&self) -> usize {
         self.missing

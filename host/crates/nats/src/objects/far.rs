@@ -15,7 +15,6 @@ use super::hello::Hello;
 use super::inbox::{Inbox, Inputs, inbox};
 use super::{LOOK, longest_frame};
 use crate::client::{BROKER_SILENCE, Client, Waiting};
-use crate::random;
 use wasmpool_core::share::{ObjectGrant, ObjectRights, SharedGrants};
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::notes;
@@ -45,6 +44,8 @@ pub enum FarInput {
     /// The manager has closed the channel of this participant.
     Violation(u32, String),
     End,
+    /// As `End`, after those who take part were told so.
+    Leave,
 }
 
 /// Where packets for the far end go.
@@ -68,6 +69,7 @@ pub struct ServedObjects {
 
 impl ServedObjects {
     /// Starts a thread that lets hosts take part in `objects`, as far as `grants` says. What is for a host goes to its inbox.
+    /// `life` says which process this is; one that takes its place has a greater number.
     ///
     /// # Errors
     ///
@@ -77,6 +79,7 @@ impl ServedObjects {
         client: Arc<Client>,
         objects: Arc<SharedObjects>,
         grants: &SharedGrants,
+        life: u64,
     ) -> Result<ServedObjects, Error> {
         let told = inbox.clone();
         let listening = objects.listen(Box::new(move |event| match event {
@@ -88,7 +91,7 @@ impl ServedObjects {
         }));
         let granted: BTreeMap<u16, ObjectGrant> =
             grants.objects.iter().map(|grant| (grant.object, grant.clone())).collect();
-        let far = Far::new(u64::from_le_bytes(random::bytes()?), longest_frame(&grants.objects));
+        let far = Far::new(life, longest_frame(&grants.objects));
         let thread = start_thread("shared-objects", move || {
             let serving = Serving {
                 inputs,
@@ -107,6 +110,13 @@ impl ServedObjects {
             let _ = caught("the thread that serves shared objects", || serving.run());
         })?;
         Ok(ServedObjects { inbox, thread: Some(thread) })
+    }
+}
+
+impl ServedObjects {
+    /// Ends this, and tells those who take part that the objects are no more.
+    pub fn leave(self) {
+        self.inbox.tell(FarInput::Leave);
     }
 }
 
@@ -164,6 +174,10 @@ impl Serving {
                         }
                     }
                     FarInput::End => return,
+                    FarInput::Leave => {
+                        self.far.end();
+                        return self.send();
+                    }
                 }
             }
             let now = self.now();

@@ -1,10 +1,11 @@
 //! The end of the tunnel at which participants are: a thread that takes the place of the manager process for the workers of
 //! this machine, and passes on what they ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -58,10 +59,49 @@ pub struct Route {
     pub subject: String,
     /// Which process this is.
     pub life: u64,
+    /// Which process the far end is, if that is known.
+    pub far: Option<u64>,
     /// Maximum bytes of a part.
     pub longest_part: usize,
     /// What the far end is called in messages.
     pub whose: String,
+    /// Bytes that participants may hold of what is not complete, with those of other ways.
+    pub room: SharedRoom,
+}
+
+/// Memory that the near ends of a host share evenly.
+#[derive(Clone, Debug)]
+pub struct SharedRoom {
+    bytes: usize,
+    ends: Arc<AtomicUsize>,
+}
+
+impl SharedRoom {
+    pub fn new(bytes: usize) -> SharedRoom {
+        SharedRoom { bytes, ends: Arc::default() }
+    }
+
+    fn enter(&self) -> RoomShare {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        RoomShare(self.clone())
+    }
+}
+
+/// The share of one near end.
+#[derive(Debug)]
+struct RoomShare(SharedRoom);
+
+impl RoomShare {
+    /// Returns the bytes that it may have at this moment.
+    fn bytes(&self) -> usize {
+        self.0.bytes / self.0.ends.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Drop for RoomShare {
+    fn drop(&mut self) {
+        self.0.ends.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Makes use of objects on another machine. `holds` says whether this program itself takes part. Returns the objects, and where
@@ -76,9 +116,10 @@ pub fn connect(route: Route, grants: &SharedGrants, holds: bool) -> Result<(Shar
     let control = Control::from_fd(theirs);
     let longest = longest_frame(&grants.objects);
     let passing = Passing {
-        near: Near::new(route.life, longest),
+        near: Near::to(route.far, route.life, longest),
         longest: u32::try_from(longest).unwrap_or(u32::MAX),
         longest_part: route.longest_part,
+        room: route.room.enter(),
         route,
         inputs,
         control,
@@ -127,6 +168,7 @@ struct Passing {
     near: Near,
     longest: u32,
     longest_part: usize,
+    room: RoomShare,
     route: Route,
     inputs: Inputs<NearInput>,
     control: Control,
@@ -168,6 +210,7 @@ impl Passing {
             }
         }
         let now = self.now();
+        self.near.set_room(self.room.bytes());
         let reaches = self.route.client.heard_within(BROKER_SILENCE);
         match (reaches, std::mem::replace(&mut self.reaches, reaches)) {
             (true, false) => self.near.messages_pass_again(now),
@@ -292,10 +335,25 @@ impl Passing {
 
     // ---- participants ------------------------------------------------------------------------------------------------
 
+    /// Returns the participants whose requests are read: all while there is room for more, and else the first that has begun one.
+    fn may_be_read(&self, room: usize) -> BTreeSet<u32> {
+        let arriving = |(participant, member): (&u32, &Member)| (*participant, member.channel.arriving());
+        let all: Vec<(u32, usize)> = self.members.iter().map(arriving).collect();
+        let first = all.iter().find(|(_, arriving)| *arriving > 0).map(|(participant, _)| *participant);
+        let is_full = all.iter().map(|(_, arriving)| arriving).sum::<usize>() > room;
+        let reads = |participant: &u32| !is_full || first == Some(*participant);
+        all.into_iter().map(|(participant, _)| participant).filter(reads).collect()
+    }
+
     fn read_requests(&mut self) -> io::Result<()> {
         let mut broken = Vec::new();
+        let room = self.room.bytes();
+        for member in self.members.values().filter(|member| member.channel.arriving() > room) {
+            self.near.give_up(member.number, "it asks for more at a time than its host has room for");
+        }
+        let reading = self.may_be_read(room);
         for (participant, member) in &mut self.members {
-            while !member.ended && self.near.backlog(member.number) <= BACKLOG {
+            while !member.ended && reading.contains(participant) && self.near.backlog(member.number) <= BACKLOG {
                 match member.channel.read() {
                     Ok(Some(frame)) => self.near.send(member.number, frame),
                     Ok(None) => break,
@@ -364,9 +422,11 @@ impl Passing {
             wait = wait.min(deadline.saturating_sub(self.now()));
         }
         let mut timeout = in_milliseconds(wait);
-        for member in self.members.values_mut().filter(|member| !member.ended) {
-            // Who may not send more is read when what it has sent is confirmed.
-            if member.channel.announce() && self.near.backlog(member.number) <= BACKLOG {
+        let reading = self.may_be_read(self.room.bytes());
+        for (participant, member) in self.members.iter_mut().filter(|(_, member)| !member.ended) {
+            // Who may not send more is read when what it has sent is confirmed, and when others have sent theirs.
+            let reads = reading.contains(participant) && self.near.backlog(member.number) <= BACKLOG;
+            if member.channel.announce() && reads {
                 timeout = PollTimeout::ZERO;
             }
         }
@@ -409,5 +469,6 @@ pub(crate) fn lost(loss: Loss, whose: &str) -> String {
             )
         }
         Loss::Restarted => format!("the shared objects are lost: {whose} was started again; start the run again"),
+        Loss::Ended => format!("the shared objects are lost: {whose} has ended; start it, and the run, again"),
     }
 }

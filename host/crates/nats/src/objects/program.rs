@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::near::{self, NearInbox, NearInput, Route};
+use super::near::{self, NearInbox, NearInput, Route, SharedRoom};
 use super::server_in_words;
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, FIRST_CONNECTION};
@@ -73,8 +73,11 @@ pub fn connect(access: &BrokerAccess, server: &HostName) -> Result<(SharedObject
         client: Arc::new(client),
         subject: subjects::server(server, &site),
         life,
+        far: Some(found.life),
         longest_part,
         whose: server_in_words(server),
+        // What it asks for is its own.
+        room: SharedRoom::new(usize::MAX),
     };
     let grants = SharedGrants { remote: true, objects: found.objects.clone(), ..SharedGrants::default() };
     let (reached, packets) = near::connect(route, &grants, true)?;

@@ -1,6 +1,7 @@
 //! A server of shared objects, which outlive runs: it answers whoever asks which it has, and lets workers of all hosts, and
 //! programs, take part in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -22,8 +23,16 @@ use wasmpool_run::shared::{SharedEvent, SharedObjects};
 /// Time in which another server of the same name would answer, and time between two questions for one.
 const ANSWER: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(250);
-/// What is behind this server's inbox in the subject of an answer.
+/// Time between two questions of a server that serves: one that stood still hears by them that another has its name.
+const SELDOM: Duration = Duration::from_secs(2);
+/// What is behind this server's inbox in the subject of an answer: of another server, and to its last words.
 const OTHER: &str = "other";
+const LAST: &str = "last";
+/// Time that the message system has to take the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for which whoever asked is told of the end, and how many at most.
+const ASKED: Duration = Duration::from_secs(30);
+const MOST_ASKED: usize = 4096;
 
 /// Something that happens to a server.
 #[derive(Debug)]
@@ -70,7 +79,8 @@ impl ObjectsServer {
     ///
     /// # Errors
     ///
-    /// [`Error::Broker`] if the message system cannot be reached at the start, or has another server of this name;
+    /// [`Error::Broker`] if the message system cannot be reached at the start, or has another server of this name, also if that
+    /// has begun while nothing was heard of this one;
     /// [`Error::BrokerLogin`] if it does not permit this; [`Error::Shared`] if the process that keeps the objects is lost.
     pub fn serve(
         self,
@@ -115,8 +125,18 @@ impl ObjectsServer {
             objects: grants.objects.clone(),
         };
         let (started, client) = (Instant::now(), Arc::new(client));
-        let serving =
-            Serving { access, name, client, inbox, note, started, reached: false, asks: None, asked: started };
+        let serving = Serving {
+            access,
+            name,
+            client,
+            inbox,
+            note,
+            started,
+            reached: false,
+            asks: None,
+            asked: started,
+            told: BTreeMap::new(),
+        };
         serving.run(&inputs, far, objects, grants, tell)
     }
 }
@@ -133,6 +153,8 @@ struct Serving {
     /// Since when it is asked whether another server has the name, and when it was asked last.
     asks: Option<Instant>,
     asked: Instant,
+    /// Where those are answered who have asked of late which objects there are, and when they did so last.
+    told: BTreeMap<String, Instant>,
 }
 
 impl Serving {
@@ -144,20 +166,29 @@ impl Serving {
         grants: &SharedGrants,
         tell: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let (mut far, mut served) = (Some(far), None);
+        let mut served = None;
+        let ended = self.serve_until_told(inputs, far, &mut served, objects, grants, tell);
+        if let Some(served) = served {
+            self.take_leave(inputs, served);
+        }
+        ended
+    }
+
+    fn serve_until_told(
+        &mut self,
+        inputs: &Receiver<Input>,
+        far: (far::FarInbox, far::FarParts),
+        served: &mut Option<ServedObjects>,
+        objects: &Arc<SharedObjects>,
+        grants: &SharedGrants,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        let mut far = Some(far);
         loop {
-            let input = match served {
-                Some(_) => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                None => inputs.recv_timeout(AGAIN),
-            };
-            match input {
+            match inputs.recv_timeout(AGAIN) {
                 Ok(Input::Broker(event)) => self.hear(event, tell)?,
                 Ok(Input::Lost(why)) => return Err(why),
-                Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => {
-                    // Who took part is released before the objects are looked at.
-                    drop::<Option<ServedObjects>>(served);
-                    return Ok(());
-                }
+                Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let alone =
@@ -165,13 +196,42 @@ impl Serving {
             if let Some(far) = far.take_if(|_| alone) {
                 self.note.serves = true;
                 subjects::server_of_all(&self.name).iter().for_each(|subject| self.client.subscribe(subject));
-                served = Some(ServedObjects::start(far, self.client.clone(), objects.clone(), grants)?);
+                let (client, objects) = (self.client.clone(), objects.clone());
+                *served = Some(ServedObjects::start(far, client, objects, grants, self.note.life)?);
                 let names: Vec<&str> = self.note.objects.iter().map(|grant| grant.spec.name.as_str()).collect();
                 tell(&format!("{} serves {} at {}", self.name, names.join(", "), self.access));
-            } else if !self.note.serves && self.reached && self.asked.elapsed() >= AGAIN {
-                self.ask();
+            } else {
+                let pause = if self.note.serves { SELDOM } else { AGAIN };
+                if self.reached && self.asked.elapsed() >= pause {
+                    self.ask();
+                }
             }
             self.client.flush();
+        }
+    }
+
+    /// Tells all who use the objects that they are no more. When it returns, nobody has a part in them.
+    fn take_leave(&mut self, inputs: &Receiver<Input>, served: ServedObjects) {
+        self.note.serves = false;
+        let note = notes::write(&self.note);
+        for (reply, _) in self.told.iter().filter(|(_, asked)| asked.elapsed() <= ASKED) {
+            self.client.publish(reply, None, &[&note]);
+        }
+        // Who took part is told, and released, before the objects are looked at. Coordinators hear of it before their hosts, so
+        // that what they say of it is one error.
+        self.client.flush();
+        served.leave();
+        // Nobody else hears this, so the message system answers that nobody does, once it has all that was said before.
+        let last = format!("{}.{LAST}", self.inbox);
+        self.client.publish(&last, Some(&last), &[]);
+        self.client.flush();
+        let until = Instant::now() + LAST_WORDS;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            match inputs.recv_timeout(left) {
+                Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == last => return,
+                Ok(Input::Broker(ClientEvent::Disconnected(_)) | Input::Leave) | Err(_) => return,
+                Ok(_) => {}
+            }
         }
     }
 
@@ -219,26 +279,43 @@ impl Serving {
         }
     }
 
-    fn receive(&self, message: &Message) -> Result<(), Error> {
+    fn receive(&mut self, message: &Message) -> Result<(), Error> {
         if message.subject == subjects::server_question(&self.name) {
             // Whoever asks for an answer elsewhere would have the server speak where others are answered.
             if let Some(reply) = message.reply.as_deref().filter(|reply| subjects::is_in_program_inbox(reply)) {
                 self.client.publish(reply, None, &[&notes::write(&self.note)]);
+                self.remember(reply);
             }
             return Ok(());
         }
-        let other = notes::read::<ServerNote>(&message.payload).filter(|other| other.life != self.note.life);
-        match other {
+        let own = &self.note;
+        let Some(other) = notes::read::<ServerNote>(&message.payload).filter(|other| other.life != own.life) else {
+            return Ok(());
+        };
+        let machine = ForeignText::of(&other.presence.machine).to_string();
+        let (name, process, access) = (&self.name, other.presence.process, &self.access);
+        let who = format!("process {process} on {machine} serves shared objects as {name} at {access}");
+        match own.serves {
             // Of two that begin at the same time, the one that began first goes on.
-            Some(other) if !self.note.serves && (other.serves || other.life < self.note.life) => {
-                let machine = ForeignText::of(&other.presence.machine).to_string();
-                let (name, process, access) = (&self.name, other.presence.process, &self.access);
-                Err(Error::Broker(format!(
-                    "process {process} on {machine} serves shared objects as {name} at {access} already: end it, or serve \
-                     these by another name"
-                )))
+            false if other.serves || other.life < own.life => {
+                Err(Error::Broker(format!("{who} already: end it, or serve these by another name")))
             }
+            // The other began while this one was not heard, so whoever uses objects now uses those of the other.
+            true if other.serves && other.life > own.life => Err(Error::Broker(format!(
+                "{who}, which it began while this process stood still or could not be reached: this one ends, and leaves \
+                 the name to it"
+            ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Keeps in mind that somebody is answered here, who wants to know of the end.
+    fn remember(&mut self, reply: &str) {
+        if self.told.len() >= MOST_ASKED {
+            self.told.retain(|_, asked| asked.elapsed() <= ASKED);
+        }
+        if self.told.len() < MOST_ASKED {
+            self.told.insert(reply.to_owned(), Instant::now());
         }
     }
 }

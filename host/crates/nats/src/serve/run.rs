@@ -1,5 +1,6 @@
 //! A run that a host serves: its manifest and task while they come, the chunks that are held, and what is asked and said.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,8 +69,15 @@ pub(super) struct HostContext {
     pub leaving: bool,
     /// True if this host serves as many runs as it can.
     pub full: bool,
-    /// Number of bytes that may still be fetched, over all runs.
-    pub room: u64,
+    /// Number of bytes that may still be kept, over all runs.
+    pub room: Cell<u64>,
+}
+
+impl HostContext {
+    /// Counts bytes that are kept from now on, until all are counted again.
+    fn take_room(&self, bytes: u64) {
+        self.room.set(self.room.get().saturating_sub(bytes));
+    }
 }
 
 /// Bytes that are fetched from the coordinator in parts.
@@ -105,6 +113,12 @@ impl FetchedBytes {
             return Fetched::Nothing;
         }
         self.again = AGAIN;
+        // No more than there is, and twice what has come: a size alone takes no memory.
+        if self.bytes.capacity() - self.bytes.len() < part.len() {
+            let whole = usize::try_from(size).unwrap_or(usize::MAX);
+            self.bytes
+                .reserve_exact((self.bytes.len() + part.len()).max(self.bytes.len() * 2).min(whole) - self.bytes.len());
+        }
         self.bytes.extend_from_slice(part);
         if self.bytes.len() as u64 == size { Fetched::All } else { Fetched::More }
     }
@@ -216,17 +230,20 @@ impl ServedRun {
         matches!(self.progress, Progress::Task(..) | Progress::Running { .. })
     }
 
-    /// Returns the number of bytes that have come of what is being fetched.
-    pub fn fetched(&self) -> u64 {
+    /// Returns the number of bytes that are kept of the run: of what is being fetched, of items and of outcomes.
+    pub fn kept(&self) -> u64 {
         let beside = match &self.progress {
-            Progress::Manifest(fetched) | Progress::Task(_, fetched) => fetched.bytes.len(),
+            Progress::Manifest(fetched) | Progress::Task(_, fetched) => fetched.bytes.capacity(),
             Progress::Running { .. } | Progress::Refused(_) => 0,
         };
-        let chunks = self.held.values().map(|held| match &held.state {
-            ChunkState::Fetched(fetched) => fetched.bytes.len(),
-            _ => 0,
+        let chunks = self.held.values().map(|HeldChunk { head, state, .. }| match state {
+            ChunkState::Fetched(_) | ChunkState::Waits(_) | ChunkState::Unwanted { .. } => head.size,
+            ChunkState::Runs { pieces, .. } => {
+                head.size + pieces.values().map(RenderedOutcomes::bytes).sum::<usize>() as u64
+            }
+            ChunkState::Sent { outcomes, .. } => outcomes.len() as u64,
         });
-        (beside + chunks.sum::<usize>()) as u64
+        beside as u64 + chunks.sum::<u64>()
     }
 
     pub fn held(&self) -> usize {
@@ -364,6 +381,10 @@ impl ServedRun {
         if sent > 2 * workers + 2 {
             room = room.min(usize::from(coming == 0 && self.pulled.elapsed() >= TRICKLE));
         }
+        // What others keep may leave no room for more. One chunk is pulled all the same: who has none never gets one otherwise.
+        if context.room.get() < context.settings.buffer / 2 && self.held() > 0 {
+            return;
+        }
         if room == 0 {
             return;
         }
@@ -425,6 +446,10 @@ impl ServedRun {
         if self.held.len() > 4 * (workers + 4) || (head.away && head.size > MOST_CHUNK) {
             return;
         }
+        // Named by no beat, it is published again, for a host with more room, or for later.
+        if head.size > context.room.get() {
+            return;
+        }
         // Another copy of what is here already.
         if self.wanted().any(|(_, held)| held.head.name == head.name) {
             return;
@@ -436,6 +461,7 @@ impl ServedRun {
                 None => return,
             },
         };
+        context.take_room(head.size);
         self.held.insert(head.copy, HeldChunk { head, receipt, state });
         // It is named before it is run, since it may end this host.
         self.beat(context);
@@ -513,11 +539,11 @@ impl ServedRun {
         let Progress::Manifest(fetched) = &mut self.progress else {
             return;
         };
-        match fetched.take(offset, answer, context.room) {
+        match fetched.take(offset, answer, context.room.get()) {
             Fetched::Nothing => return,
             Fetched::More => drop(fetched.next()),
             Fetched::All => self.progress = read_manifest(&fetched.bytes, &context.settings),
-            Fetched::TooMuch => self.progress = too_much("what it asks for"),
+            Fetched::TooMuch => self.progress = too_much("what it asks for is"),
         }
         self.ask(context);
     }
@@ -532,7 +558,7 @@ impl ServedRun {
         let Progress::Task(asked, fetched) = &mut self.progress else {
             return false;
         };
-        match fetched.take(offset, answer, context.room) {
+        match fetched.take(offset, answer, context.room.get()) {
             Fetched::Nothing => return false,
             Fetched::More => {
                 fetched.next();
@@ -541,7 +567,7 @@ impl ServedRun {
             }
             Fetched::All => {}
             Fetched::TooMuch => {
-                self.progress = too_much("its task");
+                self.progress = too_much("its task is");
                 self.beat(context);
                 return false;
             }
@@ -583,7 +609,8 @@ impl ServedRun {
         let Some(HeldChunk { head, state: ChunkState::Fetched(fetched), .. }) = self.held.get_mut(&copy) else {
             return;
         };
-        match fetched.take(offset, answer, context.room) {
+        // There was room for it when it was accepted.
+        match fetched.take(offset, answer, u64::MAX) {
             Fetched::Nothing => return,
             Fetched::More => {
                 let offset = fetched.next();
@@ -678,7 +705,14 @@ impl ServedRun {
                     self.held.remove(&copy);
                 }
             }
+            ChunkState::Runs { .. } if size as u64 > context.room.get() => {
+                self.terminate();
+                self.progress = too_much("the results of its chunks are");
+                self.held.clear();
+                return self.beat(context);
+            }
             ChunkState::Runs { since, pieces, done } => {
+                context.take_room(size as u64);
                 *done += count;
                 pieces.insert(start, group);
                 if *done < all {
@@ -725,11 +759,18 @@ impl ServedRun {
     }
 }
 
-impl Drop for ServedRun {
-    fn drop(&mut self) {
+impl ServedRun {
+    /// Ends the workers of the run, if there are any.
+    fn terminate(&self) {
         if let Progress::Running { supervisor, .. } = &self.progress {
             supervisor.send(Event::Terminate);
         }
+    }
+}
+
+impl Drop for ServedRun {
+    fn drop(&mut self) {
+        self.terminate();
     }
 }
 
@@ -766,7 +807,7 @@ fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
 }
 
 fn too_much(what: &str) -> Progress {
-    refuse(RefusalCause::Host, format!("{what} is larger than this host has room for"))
+    refuse(RefusalCause::Host, format!("{what} larger than this host has room for"))
 }
 
 fn refuse(cause: RefusalCause, message: String) -> Progress {

@@ -5,23 +5,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::run::HostContext;
 use crate::client::ClientEvent;
-use crate::objects::near::{self, NearInbox, NearInput, Route};
+use crate::objects::near::{self, NearInbox, NearInput, Route, SharedRoom};
 use crate::objects::server_in_words;
 use wasmpool_core::share::SharedGrants;
 use wasmpool_hosts::names::{HostName, RunId};
-use wasmpool_hosts::notes::Manifest;
+use wasmpool_hosts::notes::{Manifest, ServerLife};
 use wasmpool_hosts::subjects::{self, FromHost};
 use wasmpool_hosts::tunnel::far::SiteName;
 use wasmpool_run::error::Error;
 use wasmpool_run::shared::SharedObjects;
 
 /// Where packets go that are for workers of this host.
-#[derive(Clone, Debug, Default)]
-pub struct Tunnels(Arc<Mutex<BTreeMap<RunId, NearInbox>>>);
+#[derive(Clone, Debug)]
+pub struct Tunnels {
+    inboxes: Arc<Mutex<BTreeMap<RunId, NearInbox>>>,
+    /// What all of them share.
+    room: SharedRoom,
+}
 
 impl Tunnels {
+    /// Returns a place for tunnels whose participants hold so many bytes together.
+    pub fn new(room: u64) -> Tunnels {
+        Tunnels { inboxes: Arc::default(), room: SharedRoom::new(usize::try_from(room).unwrap_or(usize::MAX)) }
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<RunId, NearInbox>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes on what is for a near end. Returns what others have to hear of. `inbox` is the beginning of subjects on which this
@@ -69,22 +78,24 @@ impl ObjectsWay {
             return Ok(None);
         }
         let host = &context.settings.name;
-        let (subject, whose) = match &manifest.objects {
-            None => (FromHost::Objects.subject(run, host), "the coordinator of the run".to_owned()),
-            Some(server) => {
+        let (subject, whose, far) = match &manifest.objects {
+            None => (FromHost::Objects.subject(run, host), "the coordinator of the run".to_owned(), None),
+            Some(ServerLife { server, life }) => {
                 let unnamed =
                     |_| Error::Broker("no server of shared objects can have the name that the run gives".to_owned());
                 let server = HostName::new(server).map_err(unnamed)?;
                 let site = SiteName::of_host(host.clone(), run);
-                (subjects::server(&server, &site), server_in_words(&server))
+                (subjects::server(&server, &site), server_in_words(&server), Some(*life))
             }
         };
         let route = Route {
             client: context.client.clone(),
             subject,
             life: context.life,
+            far,
             longest_part: context.longest_part,
             whose,
+            room: context.tunnels.room.clone(),
         };
         let grants = SharedGrants { remote: true, ..shared.clone() };
         Ok(Some(ObjectsWay { run, grants, route, tunnels: context.tunnels.clone() }))
