@@ -28,7 +28,10 @@ pub enum MergeEvent {
     /// The number of items that were read. Sent before any of them runs.
     Read(u64),
     /// No more messages will come.
-    End,
+    End {
+        /// True if an error has ended the run.
+        failed: bool,
+    },
 }
 
 /// Appends an outcome as the merger takes it: its printed form, which may be empty, after its length.
@@ -153,9 +156,11 @@ impl OutputMerger {
 
     /// Writes outcomes until no more come, and returns how many items each task was not given.
     pub fn run(mut self, news: &Receiver<MergeEvent>) -> io::Result<Vec<u64>> {
+        let mut has_failed = false;
         'all: while let Ok(mut next) = news.recv() {
             loop {
-                if matches!(next, MergeEvent::End) {
+                if let MergeEvent::End { failed } = next {
+                    has_failed = failed;
                     break 'all;
                 }
                 self.take(next)?;
@@ -168,8 +173,11 @@ impl OutputMerger {
             self.write()?;
         }
         self.write()?;
-        self.target.begin()?;
-        self.write_header()?;
+        // A run that could do nothing leaves alone what was there.
+        if !has_failed {
+            self.target.begin()?;
+            self.write_header()?;
+        }
         Ok(self.tracks.iter().map(|track| track.untried).collect())
     }
 
@@ -189,7 +197,7 @@ impl OutputMerger {
                 self.read = read;
                 self.fan.noted();
             }
-            MergeEvent::End => {}
+            MergeEvent::End { .. } => {}
         }
         if self.ordered { self.take_in_order() } else { self.take_all() }
     }

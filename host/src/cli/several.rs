@@ -210,7 +210,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
     let whole = result.is_ok() && signals.last() == 0 && !board.is_halted();
     let input = if whole { fan.wait_for_end() } else { Ok(()) };
     fan.close();
-    let _ = news.send(MergeEvent::End);
+    let _ = news.send(MergeEvent::End { failed: result.is_err() });
     let written = writing.join().ok().flatten();
     let written = written.unwrap_or_else(|| Err(io::Error::other("the thread that writes broke down")));
     let objects = shared.filter(|_| result.is_ok());

@@ -320,6 +320,7 @@ pub fn formed(call: TaskCall, options: &Options) -> TaskCall {
             InputFormat::Lines | InputFormat::Nul | InputFormat::Files => ItemEncoding::Bytes,
             InputFormat::Csv => ItemEncoding::Csv,
         },
+        kept: options.keep.to_vec(),
         takes_failed: matches!(*options.input_format, InputFormat::Jsonl | InputFormat::Json),
         in_parts: options.results.is_some(),
         result_form: match *options.output_format {

@@ -238,3 +238,28 @@ fn the_header_stands_once_in_a_file_that_is_gone_on_with() {
     place.run(&input(&rows(0..60, 1))).exits(0);
     assert_eq!(place.out(), header.to_owned() + &printed(0..60));
 }
+
+#[test]
+fn members_that_the_function_does_not_take_are_kept_from_json() {
+    let items = "{\"id\":\"a\",\"weight\":1,\"label\":\"x\"}\n{\"weight\":2,\"label\":\"y\"}\n{\"id\":3,\"weight\":3,\"label\":\"z\",\"more\":1}\n";
+    let output = map(&quote()).args(["--keep", "id", "--output-format", "csv"]).input(items).run().exits(1);
+    assert_eq!(output.text(), "id,cents,label,zone\na,100,x,\n,200,y,\n");
+    // Only what is kept may stand beside what the function takes.
+    assert!(output.stderr.contains("no parameter `more`"), "{}", output.stderr);
+    map(&quote()).input(items).run().exits(1);
+}
+
+#[test]
+fn several_tasks_leave_the_output_alone_whose_header_fits_none_of_them() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let (input, output) = (folder.path().join("bad.csv"), folder.path().join("out"));
+    fs::write(&input, "a,b\n1,2\n").expect("written");
+    fs::write(&output, "kept").expect("written");
+    for format in ["records", "csv"] {
+        let task = quote();
+        let run =
+            wasmpool().args(["map", "--output-format", format, "--task"]).arg(format!("one={}", task.path().display()));
+        run.arg(&input).arg("-o").arg(&output).run().exits(2);
+        assert_eq!(fs::read_to_string(&output).expect("it is there"), "kept", "{format}");
+    }
+}

@@ -163,6 +163,8 @@ pub struct TaskCall {
     pub item_form: ItemEncoding,
     /// Headers to check the function against before it gets any row, each with the name of its file.
     pub columns: Vec<(String, CsvColumns)>,
+    /// Members that an item which is an object may have beside those that the function takes: they are kept for the output.
+    pub kept: Vec<String>,
     /// True if commands may write more than is kept in memory, so that their output is sent in parts.
     pub in_parts: bool,
     /// True if items may be lines of failed items; the item within such a line is then meant.

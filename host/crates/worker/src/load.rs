@@ -721,6 +721,7 @@ fn params(export: &TaskExport, call: &TaskCall) -> Result<(FunctionParams, usize
         };
     }
     let mut params = FunctionParams::new(wanted);
+    params.pass_over(&call.kept);
     for (name, json) in &call.args {
         let bound = if call.args_typed { params.bind_typed(name, json) } else { params.bind(name, json.as_bytes()) };
         bound.map_err(|why| SettingMisfit::Argument { name: name.clone(), why }.of(Setting::Arg))?;

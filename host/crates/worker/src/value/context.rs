@@ -7,6 +7,7 @@ use super::misfit::{DecodeError, MisfitProblem, ValueStep};
 use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Error};
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 /// Maximum number of `none`s that an item may get by leaving out fields. A few
 /// bytes of text (`{}`) can be a record with any number of them, so without
@@ -17,11 +18,23 @@ const MOST_MISSING: u32 = 1 << 20;
 pub(super) struct DecodeContext {
     misfit: RefCell<Option<DecodeError>>,
     missing: Cell<u32>,
+    /// Members that the outermost object may have beside those that are wanted, until it is read.
+    passed: Cell<Option<Arc<[String]>>>,
 }
 
 impl DecodeContext {
     pub(super) fn new() -> Self {
-        Self { misfit: RefCell::new(None), missing: Cell::new(0) }
+        Self::passing(None)
+    }
+
+    /// Makes the state for an item whose object may have these members beside those that are wanted.
+    pub(super) fn passing(passed: Option<Arc<[String]>>) -> Self {
+        Self { misfit: RefCell::new(None), missing: Cell::new(0), passed: Cell::new(passed) }
+    }
+
+    /// Returns the members that an object may have beside those that are wanted: for the outermost one, which is read first.
+    pub(super) fn take_passed(&self) -> Option<Arc<[String]>> {
+        self.passed.take()
     }
 
     /// Fails with `misfit`.

@@ -35,11 +35,17 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
     let parts = |what| context.parts((naming.wanted)(), what);
     let mut values: Vec<Option<Val>> = Vec::new();
     values.resize_with(names.as_slice().len(), || None);
+    let passed = context.take_passed();
+    let is_passed = |name: &String| passed.as_ref().is_some_and(|passed| passed.contains(name));
     let mut guess = 0;
     while let Some(found) = map.next_key_seed(NameSeed { names, guess })? {
         let at = match (found, naming.layout) {
             (Ok(at), _) => at,
             (Err(_), ObjectLayout::Row) => {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            (Err(name), ObjectLayout::Json) if is_passed(&name) => {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }

@@ -8,6 +8,7 @@ use super::numbers::{self, integer};
 use super::shape::{Cases, TypePlan};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+use std::sync::Arc;
 use wasmtime::component::Val;
 
 use wasmpool_core::chain::with_sources;
@@ -27,7 +28,17 @@ pub(super) fn value(shape: &TypePlan, json: &[u8], layout: ObjectLayout) -> Resu
     if let Some(integer) = numbers::bare_integer(shape, json) {
         return Ok(integer);
     }
-    let context = DecodeContext::new();
+    value_passing(shape, json, layout, None)
+}
+
+/// Reads one value from the whole of `json`. If that is an object, it may have these members beside those of the shape.
+pub(super) fn value_passing(
+    shape: &TypePlan,
+    json: &[u8],
+    layout: ObjectLayout,
+    passed: Option<Arc<[String]>>,
+) -> Result<Val, DecodeError> {
+    let context = DecodeContext::passing(passed);
     context.read(json, ValueSeed::new(shape, &context).laid_out(layout))
 }
 

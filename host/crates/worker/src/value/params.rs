@@ -9,6 +9,7 @@ use super::shape::{Fields, TypePlan};
 use super::{ItemEncoding, typed, wit};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+use std::sync::Arc;
 use wasmpool_core::setting::Setting;
 use wasmtime::component::Val;
 
@@ -23,6 +24,8 @@ pub struct FunctionParams {
     free: Fields,
     /// Position in `all` of each parameter in `free`.
     slots: Vec<usize>,
+    /// Members that an item may have beside those that the function takes.
+    passed: Option<Arc<[String]>>,
 }
 
 /// An argument that cannot be bound.
@@ -48,7 +51,13 @@ impl FunctionParams {
     /// Creates the parameters of a function, in their order.
     pub fn new(params: Vec<(String, TypePlan)>) -> Self {
         let all = Fields::new(params);
-        Self { bound: vec![None; all.shapes.len()], slots: (0..all.shapes.len()).collect(), free: all.clone(), all }
+        let (bound, slots) = (vec![None; all.shapes.len()], (0..all.shapes.len()).collect());
+        Self { bound, slots, free: all.clone(), all, passed: None }
+    }
+
+    /// Lets an item that is an object have these members beside those that the function takes.
+    pub fn pass_over(&mut self, names: &[String]) {
+        self.passed = (!names.is_empty()).then(|| names.into());
     }
 
     /// Gives the parameter `name` a value for every call, like
@@ -117,7 +126,12 @@ impl FunctionParams {
         if let ([_], [shape]) = (&self.slots[..], &self.free.shapes[..])
             && (form != ItemEncoding::Csv || shape.is_row())
         {
-            let value = super::decode(shape, item, form)?;
+            let value = match (&self.passed, form) {
+                (Some(passed), ItemEncoding::Json) => {
+                    json::value_passing(shape, item, ObjectLayout::Json, Some(passed.clone()))?
+                }
+                _ => super::decode(shape, item, form)?,
+            };
             match self.bound.len() {
                 1 => out.push(value),
                 _ => self.fill([value], out),
@@ -135,7 +149,7 @@ impl FunctionParams {
             ItemEncoding::Csv => ObjectLayout::Row,
             _ => ObjectLayout::Json,
         };
-        let context = DecodeContext::new();
+        let context = DecodeContext::passing(self.passed.clone());
         let values = context.read(item, ItemArguments { params: self, context: &context, layout })?;
         self.fill(values, out);
         Ok(())
@@ -256,6 +270,8 @@ impl<'de> Visitor<'de> for ItemArguments<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Val>, A::Error> {
         let shapes = &self.params.free.shapes;
+        // An array has no members.
+        self.context.take_passed();
         if shapes.is_empty() {
             return Err(self.mismatch("an array", None));
         }
