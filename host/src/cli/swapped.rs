@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::num::ParseIntError;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -51,16 +51,21 @@ fn is_wasm(path: &Path) -> bool {
 /// Adds what to do to an error of the command line about a file where a command stands, and about a function that is not
 /// named; and says of what is no number what is wanted.
 pub fn explained(mut error: clap::Error) -> clap::Error {
-    if let Some(why) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<ParseIntError>()) {
+    if let Some(wanted) = number(&error) {
         let said = |kind| error.get(kind).map(|value| ForeignText::of(&value.to_string()).to_string());
         let (value, option) = (said(ContextKind::InvalidValue), said(ContextKind::InvalidArg));
         let (value, option) = (value.unwrap_or_default(), option.unwrap_or_default());
-        let wanted = match why.kind() {
-            std::num::IntErrorKind::PosOverflow => "it is too large",
-            _ => "it has to be a whole number, such as 8",
-        };
         return command()
             .error(ErrorKind::ValueValidation, format!("invalid value '{value}' for '{option}': {wanted}"));
+    }
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(option)), None) =
+        (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::SuggestedArg))
+    {
+        // The parser proposes `-- --option`, which makes an input of it.
+        if let Some(tip) = elsewhere(option) {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+        return error;
     }
     let tip = match (error.kind(), error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given)), _) if is_wasm(Path::new(given)) => {
@@ -79,4 +84,41 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     error
+}
+
+/// Returns what a number has to be, if an error is about one that is none, or is out of its range.
+fn number(error: &clap::Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    if let Some(why) = source.downcast_ref::<ParseIntError>() {
+        return Some(match why.kind() {
+            IntErrorKind::PosOverflow => "it is too large".to_owned(),
+            _ => "it has to be a whole number, such as 8".to_owned(),
+        });
+    }
+    // The parser writes a range as a program does.
+    let source = source.to_string();
+    let (_, range) = source.split_once(" is not in ")?;
+    let (from, to) = range.split_once("..")?;
+    Some(match to.strip_prefix('=') {
+        Some(to) => format!("it has to be a number from {from} to {to}"),
+        None => format!("it has to be a number from {from}"),
+    })
+}
+
+/// Returns which commands have an option that another has not, or where those of this one are listed.
+fn elsewhere(option: &str) -> Option<String> {
+    let all = command();
+    let name = option.split('=').next().unwrap_or(option);
+    let long = name.strip_prefix("--").filter(|long| !long.is_empty())?;
+    let has = |command: &&clap::Command| command.get_arguments().any(|arg| arg.get_long() == Some(long));
+    let those: Vec<String> =
+        all.get_subcommands().filter(has).map(|command| format!("`wasmpool {}`", command.get_name())).collect();
+    if !those.is_empty() {
+        return Some(format!("{name} is an option of {}", those.join(", ")));
+    }
+    let this = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name)).map(clap::Command::get_name);
+    Some(this.map_or_else(
+        || "`wasmpool --help` lists the commands, which have options of their own".to_owned(),
+        |this| format!("`wasmpool {this} --help` lists the options that there are"),
+    ))
 }

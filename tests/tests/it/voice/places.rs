@@ -224,7 +224,7 @@ fn errors_of_parsers_of_a_stranger_s_text_are_shown_in_parts() {
                 let rest = here.split("\n}\n").next().unwrap_or_default();
                 let shown = match parser {
                     "toml::from_" => rest.contains("e.message()") && !rest.contains("e.to_string()"),
-                    "wat::parse_" => rest.contains("with_its_place(&e.to_string())"),
+                    "wat::parse_" => rest.contains("no_wasm(text, file, &e)"),
                     // An error that is passed on unchanged is checked at the callers.
                     _ => rest.lines().next().is_some_and(|line| line.ends_with(")?;")),
                 };
@@ -248,4 +248,25 @@ fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
             assert!(!shown.contains(&format!("{{{name}}}")), "{}: {{{name}}}", path.display());
         }
     }
+}
+
+/// Programs that embed the pool have methods, no options: what a setting is called is for `Setting` to say.
+#[test]
+fn no_message_of_the_library_names_an_option_of_the_command() {
+    // These name options of compilers.
+    let of_compilers = ["worker/src/toolchain.rs", "compiler/mistaken.rs", "compiler/proposals.rs"];
+    let mut looked_at = 0;
+    for (path, code) in sources() {
+        if path.starts_with(workspace().join("host/src/cli")) || of_compilers.iter().any(|file| path.ends_with(file)) {
+            continue;
+        }
+        looked_at += 1;
+        for (at, _) in code.match_indices("--") {
+            let before = code.get(..at).and_then(|before| before.chars().last());
+            let is_named = code.get(at + 2..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+            let line = code.get(..at).unwrap_or_default().matches('\n').count();
+            assert!(!is_named || !matches!(before, Some('"' | ' ' | '`')), "{}:{line}", path.display());
+        }
+    }
+    assert!(looked_at > 100, "only {looked_at} files were found");
 }
