@@ -66,7 +66,7 @@ const NAMED: [Named; 15] = [
     (&["java", "kt", "cs", "rb", "php", "swift", "lua", "ml", "hs"], "source code", OTHER),
     (&["sh", "bash"], "a script", OTHER),
     (&["wit"], "an interface in WIT, which has no code", NO_CODE),
-    (&["toml"], "TOML", "a plugin is named by a file that ends in .toml and has `wasm = \"FILE\"`"),
+    (&["toml"], "TOML", "the manifest of a plugin is called plugin.toml, and `wasmpool run` takes the file of a run"),
     (&["csv", "tsv"], "a table", ITEMS),
     (&["json", "jsonl", "ndjson"], "JSON", ITEMS),
     (&["html", "htm", "xml"], "HTML", DOWNLOADED),
