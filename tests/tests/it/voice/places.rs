@@ -249,24 +249,3 @@ fn names_of_a_task_and_a_manifest_are_filled_into_no_message_as_they_are() {
         }
     }
 }
-
-/// Programs that embed the pool have methods, no options: what a setting is called is for `Setting` to say.
-#[test]
-fn no_message_of_the_library_names_an_option_of_the_command() {
-    // These name options of compilers.
-    let of_compilers = ["worker/src/toolchain.rs", "compiler/mistaken.rs", "compiler/proposals.rs"];
-    let mut looked_at = 0;
-    for (path, code) in sources() {
-        if path.starts_with(workspace().join("host/src/cli")) || of_compilers.iter().any(|file| path.ends_with(file)) {
-            continue;
-        }
-        looked_at += 1;
-        for (at, _) in code.match_indices("--") {
-            let before = code.get(..at).and_then(|before| before.chars().last());
-            let is_named = code.get(at + 2..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
-            let line = code.get(..at).unwrap_or_default().matches('\n').count();
-            assert!(!is_named || !matches!(before, Some('"' | ' ' | '`')), "{}:{line}", path.display());
-        }
-    }
-    assert!(looked_at > 100, "only {looked_at} files were found");
-}
