@@ -293,7 +293,7 @@ impl Ledger {
         let bounced = self.items.get(index as usize).is_some_and(|item| item.bounces > BOUNCES);
         let guilty = match blame {
             Blame::Cancelled => false,
-            Blame::Timeout => death.ordered == Some(index),
+            Blame::Timeout(_) => death.ordered == Some(index),
             Blame::WorkerLost => {
                 death.ordered != Some(index) && (!death.honest || death.in_work == Some((index, true)) || bounced)
             }
@@ -490,13 +490,13 @@ impl Ledger {
             Nature::Killer => lost && attempts == tries(FailureKind::WorkerLost, 1),
             Nature::Flaky => well || lost,
             Nature::Endless => {
-                became == Became::Blamed(Blame::Timeout) && attempts == tries(FailureKind::Timeout, u32::MAX)
+                matches!(became, Became::Blamed(Blame::Timeout(_))) && attempts == tries(FailureKind::Timeout, u32::MAX)
             }
             Nature::Expiring => {
                 became == Became::Answered(OutcomeEnd::Failed(FailureKind::Timeout))
                     && attempts == tries(FailureKind::Timeout, u32::MAX)
             }
-            Nature::Moody => became != Became::Blamed(Blame::Timeout),
+            Nature::Moody => !matches!(became, Became::Blamed(Blame::Timeout(_))),
             Nature::Slow => !lost,
         }
     }

@@ -711,9 +711,9 @@ impl Simulation {
                 Action::Settle { chunk, index, blame, worker, attempts, elapsed } => {
                     match blame {
                         Blame::Cancelled => self.figures.cancelled += 1,
-                        Blame::WorkerLost | Blame::Timeout => self.figures.settled += 1,
+                        Blame::WorkerLost | Blame::Timeout(_) => self.figures.settled += 1,
                     }
-                    let out_of_time = blame != Blame::Timeout || elapsed >= self.world.config.timeout;
+                    let out_of_time = !matches!(blame, Blame::Timeout(_)) || elapsed >= self.world.config.timeout;
                     let unknown = self.world.faults.liars > 0 || self.world.config.batch;
                     promise!(out_of_time || unknown, "item {index} is out of time after {elapsed:?}");
                     let bytes = self.random.below(self.world.outcome);

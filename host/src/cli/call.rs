@@ -13,12 +13,15 @@ use super::run::{RunParts, run};
 use super::sharing::Sharing;
 use super::spec::OneItem;
 use super::spec::RunSpec;
+use super::spec::{FunctionSpec, WorkSpec};
+use super::swapped;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{FailureKind, OutcomeCounts};
 use wasmpool_core::policy::{ItemEncoding, TaskCall};
 use wasmpool_core::text::{ForeignText, QuotedOutput};
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
+use wasmpool_run::error::Error;
 use wasmpool_run::input::ItemSource;
 use wasmpool_run::journal::RunIdentity;
 use wasmpool_run::output::{FailedItem, LineFormat, OutputTarget, RunOutput, RunWatcher};
@@ -33,8 +36,17 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
     apart::check_share_out(&read, spec)?;
     let call = TaskCall { arguments: Some(*arguments), item_form: ItemEncoding::Typed, ..spec.call() };
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
+    let of_run = |e: Error| {
+        let stop = Stop::of_run(&e, &spec.grants);
+        match &spec.work {
+            WorkSpec::Function(FunctionSpec { function, .. }) => {
+                swapped::with_task_behind(stop, &e, task, function.as_deref().unwrap_or_default())
+            }
+            WorkSpec::Command(_) => stop,
+        }
+    };
     let (exit, counts) = run(RunParts {
-        task: &Wasm::of_argument(task)?,
+        task: &Wasm::of_argument(task).map_err(of_run)?,
         grants: spec.grants.grants(),
         sharing: Sharing::of(spec)?,
         config: SchedulerConfig::of_limits(call.limits.timeout, 1),
@@ -52,7 +64,7 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
         ends_at_once: true,
         ahead,
     })
-    .map_err(|e| Stop::of_run(&e, &spec.grants))?;
+    .map_err(of_run)?;
     // Arguments that do not fit are wrong usage here, since a person wrote them.
     let misfit = counts.failed.contains_key(&FailureKind::InvalidInput);
     Ok(if misfit { Exit::Usage } else { exit })

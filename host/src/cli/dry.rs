@@ -14,6 +14,7 @@ use super::run::{SupervisorWork, prepare};
 use super::signals;
 use super::spec::{RunSpec, TaskSpecs, WorkSpec};
 use super::stream::{columns, formed, inputs, items, notice, read_files, workers};
+use super::swapped;
 use wasmpool_core::artifact::TaskDescription;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
@@ -116,7 +117,9 @@ fn looked_through(items: &mut dyn ItemSource, to_end: bool) -> Result<LookedThro
 
 /// Loads the task in a worker that checks the first item, and returns what is known of both.
 fn checked(spec: &RunSpec, task: &Path, call: &TaskCall, first: &Batch) -> Result<(TaskDescription, Findings), Stop> {
-    let of_run = |e: Error| Stop::of_run(&e, &spec.grants);
+    let command = if call.command.is_some() { "exec" } else { "map" };
+    let of_run =
+        |e: Error| swapped::with_task_among(Stop::of_run(&e, &spec.grants), &e, command, task, &spec.items.input);
     let wasm = Wasm::of_argument(task).map_err(of_run)?;
     let grants = spec.grants.grants();
     let OpenedGrants { given, directories } =

@@ -45,6 +45,7 @@ mod signals;
 mod source;
 mod spec;
 mod stream;
+mod swapped;
 mod terminal;
 pub(crate) mod units;
 mod unreadable;
@@ -81,7 +82,7 @@ pub fn main() -> Exit {
     early::show_as_asked();
     let ahead = ahead::start();
     let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
-    let parsed = parsed.map_err(meant::command_named).and_then(|matches| {
+    let parsed = parsed.map_err(meant::command_named).map_err(swapped::explained).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });

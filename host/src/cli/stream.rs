@@ -23,6 +23,7 @@ use super::sharing::Sharing;
 use super::source::{SettingSource, Sourced};
 use super::spec::ManyItems as Options;
 use super::spec::RunSpec;
+use super::swapped;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::ItemEncoding;
 use wasmpool_core::policy::{CsvColumns, Halt, ResultForm, TaskCall};
@@ -100,8 +101,13 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let mut watched = RecordedProgress::new(progress, reports.as_ref());
     let call = TaskCall { columns, ..formed(call, options) };
     let item_form = call.item_form;
+    let command = if call.command.is_some() { "exec" } else { "map" };
+    let of_run = |e: Error| {
+        let stop = Stop::of_run(&e, &spec.grants);
+        swapped::with_task_among(stop, &e, command, task, &options.input)
+    };
     let result = run(RunParts {
-        task: &Wasm::of_argument(task)?,
+        task: &Wasm::of_argument(task).map_err(of_run)?,
         config: config(options, &call, workers(options)),
         #[cfg(feature = "hosts")]
         via,
@@ -125,7 +131,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
     let RecordedProgress { progress, recorder } = watched;
     progress.finish();
-    let result = result.map(|(exit, _)| exit).map_err(|e| Stop::of_run(&e, &spec.grants));
+    let result = result.map(|(exit, _)| exit).map_err(of_run);
     let reported = reports.map_or(Ok(()), |reports| {
         let end = RunEnding { result: result.as_ref().copied(), counts: &counts, done_before: progress.done_before() };
         let recorders = recorder.map(|recorder| (task.to_string_lossy().into_owned(), recorder));

@@ -107,7 +107,7 @@ fn of_each_limit_the_smaller_holds() {
     let output = Plugin::new("[limits]\nfuel = 100000").map(&["--fuel", "100000000000"], &spin).run();
     assert_eq!(endings(&output), ["fuel"]);
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"").map(&["--memory", "64KiB"], &["env"]).run().exits(2);
-    assert!(output.stderr.contains("the 64 KiB it may have"), "{}", output.stderr);
+    assert!(output.stderr.contains("more than --memory 64KiB allows"), "{}", output.stderr);
     // Limits that it wants raised are reported.
     let output = Plugin::new("[limits]\nmemory = \"1GiB\"\ntimeout = \"1h\"").map(&[], &["env"]).run().exits(0);
     for named in ["1 GiB of memory", "256 MiB", "--memory", "1h for each item", "--timeout"] {

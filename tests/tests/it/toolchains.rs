@@ -1,6 +1,8 @@
 //! Imports from `env` that toolchains add to a plain module, and that reach nothing, are provided; all others are
 //! refused with advice.
 
+use std::time::SystemTime;
+
 use crate::support::guest::{Task, wat};
 use crate::support::run::{map, wasmpool};
 
@@ -77,15 +79,100 @@ fn a_seed_is_another_for_each_instance_and_the_same_in_a_deterministic_run() {
     assert_eq!(seeds(&["--deterministic"]).len(), 1);
 }
 
+/// As AssemblyScript's `Date.now()` and `performance.now()`, and Emscripten's `time` and `clock`.
+#[test]
+fn clocks_say_the_time_and_stand_still_in_a_deterministic_run() {
+    for (wall, monotonic) in [("Date.now", "performance.now"), ("emscripten_date_now", "emscripten_get_now")] {
+        let imports = format!(
+            r#"(import "env" "{wall}" (func $wall (result f64))) (import "env" "{monotonic}" (func $now (result f64)))"#
+        );
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as f64;
+        let before = now();
+        let told = map(&module(&imports, "(call $wall)")).input("1\n").run().exits(0).values();
+        let told = told[0].as_f64().expect("a number");
+        assert!((before..=now()).contains(&told), "{told}");
+        let fixed = map(&module(&imports, "(call $wall)")).arg("--deterministic").input("1\n").run().exits(0);
+        assert_eq!(fixed.values(), [946_684_800_000.0_f64]);
+        let passes = "(f64.sub (call $now) (call $now))";
+        let told = map(&module(&imports, passes)).input("1\n").run().exits(0).values();
+        assert!(told[0].as_f64().is_some_and(|passed| passed <= 0.0), "{told:?}");
+        let runs =
+            || map(&module(&imports, "(call $now)")).arg("--deterministic").input("1\n2\n").run().exits(0).values();
+        assert_eq!(runs(), runs());
+    }
+}
+
+/// A module that Emscripten has built for its own JavaScript, with growing memory.
+#[test]
+fn a_stock_module_of_emscripten_grows_copies_and_is_initialised() {
+    let task = wat(r#"(module
+      (import "env" "emscripten_resize_heap" (func $resize (param i32) (result i32)))
+      (import "env" "_emscripten_memcpy_js" (func $copy (param i32 i32 i32)))
+      (import "env" "emscripten_notify_memory_growth" (func $notify (param i32)))
+      (memory (export "memory") 1 8)
+      (global $ready (mut i32) (i32.const 0))
+      (func (export "__wasm_call_ctors") (global.set $ready (i32.const 1)) (i32.store (i32.const 8) (i32.const 7)))
+      (func (export "stackSave") (result i32) (i32.const 0))
+      (func (export "emscripten_stack_get_current") (result i32) (i32.const 0))
+      (func (export "fflush") (param i32) (result i32) (i32.const 0))
+      (func (export "f") (param $pages i32) (result i32)
+        (local $grew i32)
+        (if (i32.eqz (global.get $ready)) (then unreachable))
+        (local.set $grew (call $resize (i32.mul (local.get $pages) (i32.const 65536))))
+        (call $notify (i32.const 0))
+        (call $copy (i32.const 16) (i32.const 8) (i32.const 4))
+        (i32.add (i32.mul (memory.size) (i32.const 100)) (i32.add (i32.mul (local.get $grew) (i32.const 10)) (i32.load (i32.const 16))))))"#);
+    // Each item finds the memory as small as it was, and nine pages are more than there may be.
+    let (items, told) = ("3\n1\n4\n9\n", [317, 117, 417, 107]);
+    for args in [&[][..], &["--isolate", "chunk", "--chunk-size", "1"], &["--fuel", "10000000"]] {
+        let run = map(&task).args(args).env("WASMPOOL_VERIFY_RESTORE", "1").input(items).run().exits(0);
+        assert_eq!(run.values(), told, "{args:?}");
+    }
+    let run = map(&task).args(["--memory", "128KiB"]).input("2\n3\n").run().exits(0);
+    assert_eq!(run.values(), [217, 107]);
+}
+
+#[test]
+fn a_failed_assertion_and_an_abort_of_c_are_traps_with_what_they_say() {
+    let task = wat(r#"(module
+      (import "env" "__assert_fail" (func $assert (param i32 i32 i32 i32)))
+      (import "env" "_abort_js" (func $abort))
+      (memory (export "memory") 1)
+      (data (i32.const 8) "x > 0\00f.c\00main\00")
+      (func (export "f") (param i32)
+        (if (i32.eqz (local.get 0)) (then (call $assert (i32.const 8) (i32.const 14) (i32.const 12) (i32.const 18))))
+        (if (i32.eq (local.get 0) (i32.const 1)) (then (call $abort)))
+        (call $assert (i32.const 0) (i32.const 70000) (i32.const 1) (i32.const 0))))"#);
+    let output = map(&task).args(["--output-format", "records"]).input("0\n1\n2\n").run().exits(1);
+    let says = ["assertion failed: x > 0, at f.c:12, in main (", "it aborted (", "assertion failed: ?, at ?:1, in ? ("];
+    for (record, says) in output.records().iter().zip(says) {
+        assert!(record.message().starts_with(says), "{}", record.message());
+    }
+}
+
+#[test]
+fn a_copy_beyond_the_memory_is_a_trap() {
+    let copy = r#"(import "env" "emscripten_memcpy_big" (func $copy (param i32 i32 i32)))"#;
+    let body = "(call $copy (local.get 0) (i32.const 0) (i32.const 8)) (f64.const 1)";
+    let output =
+        map(&module(copy, body)).args(["--output-format", "records"]).input("65528\n65529\n-1\n").run().exits(1);
+    assert_eq!(output.kinds(), ["ok", "trap", "trap"]);
+}
+
 #[test]
 fn other_imports_are_all_named_with_how_to_build_without_them() {
     for (imports, named) in [
         (r#"(import "env" "abort" (func (param i32)))"#, &["`abort` from `env`", "link what defines it"][..]),
         (r#"(import "env" "memory" (memory 1))"#, &["`memory` from `env`"]),
         (
-            r#"(import "env" "emscripten_resize_heap" (func)) (import "env" "abort" (func))"#,
+            r#"(import "env" "emscripten_resize_heap" (func)) (import "env" "abort" (func (result i32)))"#,
             &["`emscripten_resize_heap`", "`abort`", "-sSTANDALONE_WASM"],
         ),
+        (r#"(import "env" "__syscall_openat" (func))"#, &["`__syscall_openat`", "-sSTANDALONE_WASM"]),
+        (r#"(import "env" "invoke_vi" (func (param i32 i32)))"#, &["`invoke_vi`", "-sSUPPORT_LONGJMP=wasm"]),
+        (r#"(import "a" "b" (func))"#, &["`b` from `a`", "Emscripten", "-sSTANDALONE_WASM"]),
+        (r#"(import "env" "__linear_memory" (memory 0))"#, &["`__linear_memory`", "object file", "wasm-ld"]),
+        (r#"(import "env" "Math.sin" (func (param f64) (result f64)))"#, &["`Math.sin`", "AssemblyScript", "--use"]),
         (r#"(import "wbg" "__wbindgen_throw" (func))"#, &["`__wbindgen_throw` from `wbg`", "wasm32-wasip2"]),
         (r#"(import "gojs" "runtime.wasmExit" (func))"#, &["`runtime.wasmExit` from `gojs`", "GOOS=wasip1"]),
         (r#"(import "a" "b" (func)) (import "c" "d" (func))"#, &["`b` from `a`", "`d` from `c`"]),

@@ -1,5 +1,7 @@
 //! Wrong use: one clear message on standard error, exit code 2, and nothing runs.
 
+mod table;
+
 use tempfile::TempDir;
 
 use crate::support::guest::{built, file, wat};

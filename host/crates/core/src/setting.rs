@@ -111,6 +111,15 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// Returns its name with its value, for a message about a limit that was met: `--timeout 300ms`.
+    pub fn with(self, value: impl Display) -> String {
+        let name = self.to_string();
+        // Only an option is followed by its value.
+        if name.starts_with("--") { format!("{name} {value}") } else { format!("{name} ({value})") }
+    }
+}
+
 impl Display for Setting {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(NAMES.get().and_then(|names| names.0.get(self)).map_or(self.usual_name(), String::as_str))
@@ -148,10 +157,14 @@ mod tests {
     #[test]
     fn a_setting_is_called_what_the_program_calls_it() {
         assert_eq!(Setting::MaxOutput.to_string(), "`max_output`");
-        let names = SettingNames::of(|setting| if setting == Setting::Fuel { "-f" } else { "another" });
+        assert_eq!(Setting::MaxOutput.with("16MiB"), "`max_output` (16MiB)");
+        let of_the_library: Vec<String> = Setting::ALL.iter().map(Setting::to_string).collect();
+        assert!(of_the_library.iter().all(|name| !name.contains("--")), "{of_the_library:?}");
+        let names = SettingNames::of(|setting| if setting == Setting::Fuel { "--f" } else { "another" });
         let sent = serde_json::to_string(&names).expect("plain data");
         serde_json::from_str::<SettingNames>(&sent).expect("the same").adopt();
-        assert_eq!((Setting::Fuel.to_string(), Setting::Init.to_string()), ("-f".to_owned(), "another".to_owned()));
+        assert_eq!((Setting::Fuel.to_string(), Setting::Init.to_string()), ("--f".to_owned(), "another".to_owned()));
+        assert_eq!(Setting::Fuel.with(10), "--f 10");
         assert_eq!(SettingNames::of_this_process(), names);
     }
 }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// Default number of characters shown on one line.
 const MOST: usize = 300;
@@ -329,6 +330,25 @@ pub fn brief(message: &str) -> String {
 pub fn few<T>(all: &[T], most: usize) -> (&[T], usize) {
     let shown = all.get(..most).unwrap_or(all);
     (shown, all.len() - shown.len())
+}
+
+/// Returns a duration as options accept it: `300ms`, `1.5s`, `2m`.
+pub fn duration_given(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match duration.subsec_nanos() {
+        0 if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        0 if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{duration:?}"),
+    }
+}
+
+/// Returns a number of bytes as options accept it: `64KiB`, or plain bytes if it is not a round number.
+pub fn bytes_given(bytes: u64) -> String {
+    let said = bytes_said(bytes);
+    match said.split_once(' ') {
+        Some((number, unit)) if unit.ends_with("iB") => format!("{number}{unit}"),
+        _ => bytes.to_string(),
+    }
 }
 
 /// Returns a number of bytes as messages write it. A round number is written as options accept it: `64 KiB`. Any other

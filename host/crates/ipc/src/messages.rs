@@ -56,6 +56,8 @@ pub struct CompileRequest {
     pub profile: EngineProfile,
     pub sandbox: SandboxMode,
     pub init: Option<InitCall>,
+    /// Name of the task's file, which says of many files that are no WebAssembly what they are.
+    pub file: Option<String>,
     /// What the settings are called in messages.
     pub names: SettingNames,
     #[cfg(feature = "probes")]
@@ -69,6 +71,7 @@ impl CompileRequest {
             profile,
             sandbox,
             init,
+            file: None,
             names: SettingNames::of_this_process(),
             #[cfg(feature = "probes")]
             probe: None,

@@ -151,8 +151,8 @@ pub fn window(workers: usize) -> usize {
 pub enum Blame {
     /// Its worker died while running it.
     WorkerLost,
-    /// It did not end in time, and its worker had to be killed.
-    Timeout,
+    /// It did not end within this time, and its worker had to be killed.
+    Timeout(Duration),
     /// The run was halted before it ended or began, or nobody wanted it any more.
     Cancelled,
 }
@@ -1155,7 +1155,7 @@ impl Scheduler {
             return;
         };
         chunk.worker = None;
-        let (count, done, attempts, retries) = (chunk.count, chunk.done, chunk.attempts, chunk.terms.retries);
+        let (count, done, attempts, terms) = (chunk.count, chunk.done, chunk.attempts, chunk.terms);
         let next = key + u64::from(done);
         // Chunks that waited behind the one in work are never to blame.
         if first && !in_work && done == 0 && !self.config.slots {
@@ -1189,10 +1189,10 @@ impl Scheduler {
             self.returned.insert(next + 1);
         }
         let (blame, kind) = match timed_out {
-            true => (Blame::Timeout, FailureKind::Timeout),
+            true => (Blame::Timeout(terms.timeout), FailureKind::Timeout),
             false => (Blame::WorkerLost, FailureKind::WorkerLost),
         };
-        let mut again = attempts <= retries && self.config.retry_on.contains(&kind);
+        let mut again = attempts <= terms.retries && self.config.retry_on.contains(&kind);
         if let Some(chunk) = self.window.get_mut(&next) {
             chunk.kills += u32::from(!timed_out);
             again &= chunk.kills < MAX_KILLS;

@@ -74,7 +74,7 @@ fn the_worker_of_an_item_that_is_late_is_killed() {
         Action::Settle { index, blame, elapsed, .. } => Some((index, blame, elapsed)),
         _ => None,
     });
-    assert_eq!(blamed, Some((0, Blame::Timeout, ms(100))));
+    assert_eq!(blamed, Some((0, Blame::Timeout(config().timeout), ms(100))));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::exports::unversioned;
 
 /// Time on the wall clock since 1970: the beginning of the year 2000, because archive formats have no times before
 /// 1980.
-const WALL: Duration = Duration::from_secs(946_684_800);
+pub const WALL: Duration = Duration::from_secs(946_684_800);
 /// Nanoseconds that pass each time the monotonic clock is read.
 const STEP: u64 = 10_000;
 /// Seed of the random numbers. Changing the text changes the results.
@@ -51,7 +51,7 @@ impl InstanceClock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) -> u64 {
+    pub fn look(&self) -> u64 {
         let mut times = self.times();
         times.now = times.now.saturating_add(STEP);
         times.now

@@ -29,7 +29,7 @@ pub struct TaskExport {
 /// Number of functions that a message lists.
 const LISTED: usize = 20;
 /// Functions that toolchains add and no user calls.
-const PLUMBING: [&str; 12] = [
+const PLUMBING: [&str; 18] = [
     "_start",
     "_initialize",
     "init",
@@ -42,7 +42,15 @@ const PLUMBING: [&str; 12] = [
     "canonical_abi_free",
     "asyncify_start_unwind",
     "asyncify_stop_unwind",
+    "fflush",
+    "memalign",
+    "setThrew",
+    "stackAlloc",
+    "stackRestore",
+    "stackSave",
 ];
+/// Beginnings of such names.
+const PLUMBING_STARTS: [&str; 4] = ["__", "emscripten_", "_emscripten_", "dynCall_"];
 /// Interfaces that toolchains add: componentize-py exports one of this name.
 const PLUMBING_INTERFACES: [&str; 1] = ["exports"];
 
@@ -94,7 +102,10 @@ impl TaskExport {
     pub fn is_users(&self) -> bool {
         match self.interface.as_deref() {
             Some(i) => !i.starts_with("wasi:") && !PLUMBING_INTERFACES.contains(&i),
-            None => !PLUMBING.contains(&self.name.as_str()) && !self.name.starts_with("__"),
+            None => {
+                !PLUMBING.contains(&self.name.as_str())
+                    && !PLUMBING_STARTS.iter().any(|start| self.name.starts_with(start))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
@@ -13,6 +14,7 @@ use crate::exports;
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
 use wasmpool_core::setting::Setting;
+use wasmpool_core::text::duration_given;
 
 /// An instance whose `init` has run.
 pub struct InitialisedTask {
@@ -35,12 +37,17 @@ pub enum InitError {
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
     /// It was still running a while after its time was up.
-    #[error("it did not end within {}", Setting::Timeout)]
-    Late,
+    #[error("it did not end within {}", Setting::Timeout.with(duration_given(*.0)))]
+    Late(Duration),
 }
 
 /// Instantiates a component without any grants and runs its `init`. Raising the engine's epoch ends it.
-pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<InitialisedTask, InitError> {
+pub fn initialise(
+    component: &Component,
+    json: &str,
+    memory: u64,
+    timeout: Duration,
+) -> Result<InitialisedTask, InitError> {
     let engine = component.engine();
     let exports = exports::of_component(component, engine);
     let (function, arguments) = load::init(component, &exports, json)?;
@@ -50,7 +57,7 @@ pub fn initialise(component: &Component, json: &str, memory: u64) -> Result<Init
         wasi::link_asked(&mut linker, interface, &asked).map_err(InitError::Link)?;
     }
     let wasi = Wasi::silent(&asked);
-    let limits = ItemLimits { memory, ..ItemLimits::default() };
+    let limits = ItemLimits { memory, timeout, ..ItemLimits::default() };
     let mut store = Store::new(engine, StoreState::new(&limits, Arc::new(wasi), None));
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);

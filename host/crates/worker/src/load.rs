@@ -34,7 +34,7 @@ use wasmpool_core::artifact::{ArtifactMeta, InitOnce, InstanceNeeds, TaskFormat}
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::policy::{CsvColumns, Isolate, ItemEncoding, TaskCall};
 use wasmpool_core::setting::Setting;
-use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
+use wasmpool_core::text::{ForeignText, QuotedName, bytes_given, bytes_said};
 use wasmpool_ipc::messages::Restoring;
 use wasmpool_sandbox::ScratchError;
 use wasmpool_sandbox::surroundings::RunObstacle;
@@ -86,7 +86,8 @@ pub enum InstanceMaker {
         function: String,
         shapes: Vec<TypePlan>,
         results: usize,
-        reactor: bool,
+        /// Function that initialises an instance of a reactor.
+        reactor: Option<&'static str>,
     },
 }
 
@@ -146,8 +147,7 @@ pub enum LoadError {
     Directory(#[from] UnopenedDirectory),
     /// The task is larger than it may be before it does anything.
     #[error(
-        "the task starts with {} of memory and a table of {}, more than the {} it may have; allow more with {}",
-        bytes_said(.needs.initial_memory), .needs.initial_table, bytes_said(*.memory), Setting::Memory
+        "the task starts with {}, more than {} allows", starts_with(.needs), Setting::Memory.with(bytes_given(*.memory))
     )]
     TooLarge { needs: InstanceNeeds, memory: u64 },
     /// The engine cannot reserve memory. `limit` is what the shell limits it to.
@@ -185,6 +185,15 @@ pub enum LoadError {
 impl From<wasmtime::Error> for LoadError {
     fn from(error: wasmtime::Error) -> LoadError {
         LoadError::Link(error)
+    }
+}
+
+/// Says how much of memory a task takes before it does anything.
+fn starts_with(needs: &InstanceNeeds) -> String {
+    let memory = bytes_said(needs.initial_memory);
+    match needs.initial_table {
+        0 => format!("{memory} of memory"),
+        elements => format!("{memory} of memory and a table of {elements} elements"),
     }
 }
 
@@ -637,7 +646,7 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
         let function = exports::command(&exports)?.name.clone();
         // A command may exit wherever it is, so nothing is known of what its functions change before they return.
         let restore = restore(None);
-        let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: false };
+        let pre = InstanceMaker::Core { pre, function, shapes: Vec::new(), results: 0, reactor: None };
         return Ok(LinkedTask::command(engine, pre, restore));
     }
     let export = exports::choose(&exports, call.function.as_deref())?;
@@ -653,7 +662,10 @@ fn core(engine: Engine, artifact: &OwnedFd, setup: &WorkerSetup) -> Result<Linke
         Some(_) => 1,
     };
     let manner = manner(export, call, &returns);
-    let reactor = exports.iter().any(|e| e.name == "_initialize" && e.params.is_empty());
+    // Where Emscripten builds for its own JavaScript, that calls the second.
+    let reactor = ["_initialize", "__wasm_call_ctors"]
+        .into_iter()
+        .find(|name| exports.iter().any(|e| e.name == *name && e.params.is_empty()));
     let function = export.name.clone();
     let restore = restore(Some(&*function));
     Ok(LinkedTask {

@@ -32,9 +32,9 @@ use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
-use wasmpool_core::policy::{Isolate, ResultForm, TaskCall, UNREAD_CODE};
+use wasmpool_core::policy::{Isolate, ItemLimits, ResultForm, TaskCall, UNREAD_CODE};
 use wasmpool_core::setting::Setting;
-use wasmpool_core::text::bytes_said;
+use wasmpool_core::text::{bytes_given, bytes_said, duration_given};
 use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
@@ -812,8 +812,8 @@ fn make(task: &LinkedTask, store: &mut Store<StoreState>) -> wasmtime::Result<(C
         }
         InstanceMaker::Core { pre, function, reactor, .. } => {
             let instance = pre.instantiate(&mut *store)?;
-            if *reactor {
-                instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
+            if let Some(initialise) = reactor {
+                instance.get_typed_func::<(), ()>(&mut *store, initialise)?.call(&mut *store, ())?;
             }
             let function = instance
                 .get_func(&mut *store, function)
@@ -1060,6 +1060,11 @@ fn spends_its_fuel(store: &Store<StoreState>) -> bool {
     store.data().meter.values().is_some_and(|paid| paid == store.hostcall_fuel() as u64)
 }
 
+/// Returns the limit of instructions as messages name it.
+fn fuel_of(limits: &ItemLimits) -> String {
+    limits.fuel.map_or_else(|| Setting::Fuel.to_string(), |fuel| Setting::Fuel.with(fuel))
+}
+
 /// Returns the failure that an error of the runtime stands for.
 pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
@@ -1068,6 +1073,7 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
     let trap = error.downcast_ref::<Trap>();
     let text = format!("{:#}", error.root_cause());
     let refused = store.data().limiter.refused;
+    let limits = store.data().limits;
     // A guest that gives up says why, and can then only trap.
     let reason = match trap {
         Some(Trap::UnreachableCodeReached) => store.data().reason(),
@@ -1075,14 +1081,18 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
         _ => error.downcast_ref::<GuestAbort>().map(GuestAbort::to_string),
     };
     let (kind, message) = match trap {
-        Some(Trap::Interrupt) => (FailureKind::Timeout, format!("it did not end within {}", Setting::Timeout)),
-        Some(Trap::OutOfFuel) => (FailureKind::Fuel, format!("it used up its {}", Setting::Fuel)),
+        Some(Trap::Interrupt) => {
+            let timeout = Setting::Timeout.with(duration_given(limits.timeout));
+            (FailureKind::Timeout, format!("it did not end within {timeout}"))
+        }
+        Some(Trap::OutOfFuel) => (FailureKind::Fuel, format!("it used up its {}", fuel_of(&limits))),
         _ if refused => {
             let reason = reason.unwrap_or(text);
-            (FailureKind::Memory, format!("it was refused memory beyond {} and failed: {reason}", Setting::Memory))
+            let memory = Setting::Memory.with(bytes_given(limits.memory));
+            (FailureKind::Memory, format!("it was refused memory beyond {memory} and failed: {reason}"))
         }
         None if text.contains("fuel allocated for hostcalls") && spends_its_fuel(store) => {
-            (FailureKind::Fuel, format!("it has more values than its {} pays for", Setting::Fuel))
+            (FailureKind::Fuel, format!("it has more values than its {} pays for", fuel_of(&limits)))
         }
         None if text.contains("fuel allocated for hostcalls") => {
             // What fails in a call of the host has a stack of the guest.
@@ -1090,7 +1100,8 @@ pub fn blame(error: &wasmtime::Error, store: &Store<StoreState>) -> Failure {
                 true => "what it passed to a function of the host at once is",
                 false => "the values of the result are",
             };
-            (FailureKind::OutputTooLarge, format!("{what} larger than {} allows", Setting::MaxOutput))
+            let max_output = Setting::MaxOutput.with(bytes_given(limits.max_output));
+            (FailureKind::OutputTooLarge, format!("{what} larger than {max_output} allows"))
         }
         trap => {
             let trap = match trap {

@@ -38,6 +38,8 @@ const END: usize = 16 << 10;
 
 /// The data of a store.
 pub struct StoreState {
+    /// The limits of an item, as messages name them.
+    pub limits: ItemLimits,
     pub limiter: MemoryLimiter,
     /// Counts the cost of calls of the host.
     pub meter: Meter,
@@ -70,6 +72,7 @@ impl StoreState {
         let meter = Meter::new(limits.fuel);
         let cost = meter.is_counting().then(|| Box::new(meter.clone()) as Box<dyn Cost>);
         StoreState {
+            limits: *limits,
             limiter: MemoryLimiter {
                 left: usize::try_from(limits.memory).unwrap_or(usize::MAX),
                 refused: false,

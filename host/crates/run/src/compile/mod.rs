@@ -89,6 +89,8 @@ pub struct Wasm {
     file: Arc<File>,
     hash: String,
     name: String,
+    /// Name of the file, without its directory.
+    file_name: Option<String>,
 }
 
 impl Wasm {
@@ -116,7 +118,10 @@ impl Wasm {
             false => Ok(file),
         });
         match opened {
-            Ok(mut file) => Wasm::read(&mut file, name),
+            Ok(mut file) => {
+                let file_name = path.file_name().map(|name| ForeignText::of(name).to_string());
+                Ok(Wasm { file_name, ..Wasm::read(&mut file, name)? })
+            }
             Err(e) => Err(unreadable(name, e)),
         }
     }
@@ -129,7 +134,7 @@ impl Wasm {
     /// Copies the source into sealed memory, and hashes it on the way.
     fn read(source: &mut dyn Read, name: String) -> Result<Wasm, Error> {
         match copy(source) {
-            Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name }),
+            Ok((file, hash)) => Ok(Wasm { file: Arc::new(file), hash, name, file_name: None }),
             Err(e) => Err(unreadable(name, e)),
         }
     }
@@ -224,7 +229,10 @@ pub fn prepare(
         }
     }
     let start = Instant::now();
-    let request = CompileRequest::new(wanted.profile, wanted.sandbox, wanted.init.clone());
+    let request = CompileRequest {
+        file: wasm.file_name.clone(),
+        ..CompileRequest::new(wanted.profile, wanted.sandbox, wanted.init.clone())
+    };
     let (artifact, meta) = compile(program, wasm, &request, watch)?;
     let compiled = Some(start.elapsed());
     let kept = match meta.init {

@@ -44,7 +44,7 @@ use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
 use wasmpool_core::policy::{Halt, TaskCall};
 use wasmpool_core::setting::{Setting, SettingNames};
 use wasmpool_core::share::SharedGrants;
-use wasmpool_core::text::{ForeignText, QuotedName};
+use wasmpool_core::text::{ForeignText, QuotedName, duration_given};
 use wasmpool_ipc::batch::{Batch, ItemPlace};
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeTag, PART};
 use wasmpool_ipc::lane::host::ProtocolViolation;
@@ -1118,9 +1118,10 @@ impl<'a> Supervisor<'a> {
             Blame::Cancelled => {
                 Failure::new(FailureKind::Cancelled, format!("the run was halted ({}) before it ended", Setting::Halt))
             }
-            Blame::Timeout => {
+            Blame::Timeout(limit) => {
                 let awaited = loss.and_then(|loss| self.awaited(loss)).unwrap_or_default();
-                Failure::new(FailureKind::Timeout, format!("it did not end within {}{awaited}", Setting::Timeout))
+                let limit = Setting::Timeout.with(duration_given(limit));
+                Failure::new(FailureKind::Timeout, format!("it did not end within {limit}{awaited}"))
             }
             Blame::WorkerLost => {
                 let Some(loss) = loss else {

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod copies;
+mod mistaken;
+mod proposals;
 mod restorable;
 mod sections;
 mod snapshot;
@@ -13,6 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::component::Component;
@@ -59,7 +62,7 @@ fn serve(control: &Control) -> io::Result<()> {
     std::mem::take(&mut request.names).adopt();
     let reply = File::from(reply);
     // In the sandbox, the process could not make a second descriptor.
-    let late = late(&reply)?;
+    let late = late(&reply, request.init.as_ref().map(|init| init.timeout).unwrap_or_default())?;
     let threads = match enter(&request) {
         Ok(threads) => threads,
         Err(entry) => return control.write(&*entry),
@@ -76,7 +79,8 @@ fn serve(control: &Control) -> io::Result<()> {
     wasm.seek(SeekFrom::Start(0))?;
     wasm.read_to_end(&mut bytes)?;
     let compiled = panic::catch_unwind(AssertUnwindSafe(|| {
-        compile(&bytes, request.profile, request.init.as_ref(), &threads, late)
+        let file = request.file.as_deref().unwrap_or_default();
+        compile(&bytes, file, request.profile, request.init.as_ref(), &threads, late)
     }));
     let answer = match compiled {
         Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
@@ -130,11 +134,31 @@ fn broken_down(panicked: &(dyn Any + Send)) -> String {
 
 /// Returns the error of a text form: the message on one line, and below it the line of the text, as its parser draws
 /// it. Names in the text may contain line breaks.
-fn with_its_place(error: &str) -> String {
-    let drawn = error.rfind("\n     --> ");
+fn with_its_place(error: &str, file: &str) -> String {
+    let drawn = error.rfind(PLACE);
     let (message, drawing) = drawn.and_then(|at| error.split_at_checked(at)).unwrap_or((error, ""));
+    let drawing = match drawing.strip_prefix(PLACE).and_then(|rest| rest.strip_prefix(UNNAMED)) {
+        Some(rest) if !file.is_empty() => format!("{PLACE}{}{rest}", ForeignText::of(file)),
+        _ => drawing.to_owned(),
+    };
     format!("{}{}", on_one_line(message), drawing.trim_end())
 }
+
+/// Returns the reason why something is not WebAssembly, with what it seems to be if it is not a text of WebAssembly.
+fn no_wasm(bytes: &[u8], file: &str, error: &wat::Error) -> CompileError {
+    if mistaken::is_meant_as_wat(bytes) {
+        return CompileError::Text(with_its_place(&error.to_string(), file));
+    }
+    match mistaken::seems(bytes, file) {
+        Some(seems) => CompileError::Mistaken(seems),
+        None if std::str::from_utf8(bytes).is_ok() => CompileError::NoWasm(with_its_place(&error.to_string(), file)),
+        None => CompileError::Binary(bytes.iter().take(4).map(|byte| format!(" {byte:02x}")).collect()),
+    }
+}
+
+/// What the parser of the text form draws above the place of an error, and what it calls a text without a name.
+const PLACE: &str = "\n     --> ";
+const UNNAMED: &str = "<anon>";
 
 /// Shows the runtime's message about a task on one line; it contains names from the task as they are.
 fn on_one_line(message: &str) -> ForeignText<'_> {
@@ -146,11 +170,20 @@ fn on_one_line(message: &str) -> ForeignText<'_> {
 enum CompileError {
     #[error("it is empty, not WebAssembly")]
     Empty,
+    #[error("it is not WebAssembly, but {}: {}", .0.kind, .0.way_out)]
+    Mistaken(mistaken::Mistaken),
+    #[error("it is neither WebAssembly, which begins with the bytes 00 61 73 6d, nor its text form: it begins with{0}")]
+    Binary(String),
+    /// The place in the text is drawn on lines of its own.
+    #[error("its text is not valid: {0}")]
+    Text(String),
     /// The place in the text is drawn on lines of its own.
     #[error("it is neither WebAssembly nor its text form: {0}")]
     NoWasm(String),
-    #[error("it is not valid WebAssembly: {}", on_one_line(&format!("{:#}", .0)))]
+    #[error("it is not valid WebAssembly: {}{}", on_one_line(&format!("{:#}", .0)), if_cut_short(.0))]
     Invalid(wasmtime::Error),
+    #[error("it uses {0}")]
+    Proposals(String),
     #[error("the task cannot be initialised")]
     Init(#[from] InitError),
     #[error("what its components copy to each other cannot be counted")]
@@ -167,12 +200,18 @@ enum CompileError {
     NoProfile,
 }
 
+/// Returns the end of a message about a file that ends too early.
+fn if_cut_short(error: &wasmtime::Error) -> &'static str {
+    let ends_early = format!("{error:#}").contains("unexpected end-of-file");
+    if ends_early { "; the file seems to be cut short: get or build it again" } else { "" }
+}
+
 /// Returns what ends the process if `init` is still running a while after its time was up, which happens if it waits in
 /// a call of the host.
-fn late(reply: &File) -> io::Result<Late> {
+fn late(reply: &File, timeout: Duration) -> io::Result<Late> {
     let reply = reply.try_clone()?;
     Ok(Box::new(move || {
-        let refused = CompileReply::Refused(with_sources(&CompileError::Init(InitError::Late)));
+        let refused = CompileReply::Refused(with_sources(&CompileError::Init(InitError::Late(timeout))));
         let _ = serde_json::to_writer(&reply, &refused);
         // SAFETY: ends the process, whatever its other threads do.
         unsafe { libc::_exit(0) }
@@ -181,6 +220,7 @@ fn late(reply: &File) -> io::Result<Late> {
 
 fn compile(
     bytes: &[u8],
+    file: &str,
     profile: EngineProfile,
     init: Option<&InitCall>,
     threads: &Threads,
@@ -191,8 +231,8 @@ fn compile(
     }
     // Some editors put a byte order mark before a text; a binary begins with a zero byte.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|text| !text.starts_with(b"\0"));
-    let wasm =
-        wat::parse_bytes(text.unwrap_or(bytes)).map_err(|e| CompileError::NoWasm(with_its_place(&e.to_string())))?;
+    let text = text.unwrap_or(bytes);
+    let wasm = wat::parse_bytes(text).map_err(|e| no_wasm(text, file, &e))?;
     let Some(init) = init.filter(|_| is_component(&wasm)) else {
         return compile_first(&wasm, profile);
     };
@@ -249,7 +289,10 @@ fn compile_first(wasm: &[u8], profile: EngineProfile) -> Result<(Vec<u8>, Artifa
     {
         return Err(CompileError::TooLargeToCount(Box::new(last)));
     }
-    Err(last)
+    match proposals::used(uncounted) {
+        Some(used) => Err(CompileError::Proposals(used)),
+        None => Err(last),
+    }
 }
 
 /// Returns a core module with what restoring its instances takes, and what that is.

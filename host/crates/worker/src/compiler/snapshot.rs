@@ -73,7 +73,7 @@ pub fn take(wasm: &[u8], init: &InitCall, threads: &Threads, late: Late) -> Resu
     if imports_async(&component, &engine) {
         return Ok(Snapshot::Impossible(ASYNC.to_owned()));
     }
-    let run = || crate::initialise(&component, &init.json, init.memory);
+    let run = || crate::initialise(&component, &init.json, init.memory, init.timeout);
     let InitialisedTask { store, instance, asked } = threads.within(init.timeout, &engine, late, run)?;
     // There would be no way to tell which numbers in its memory depend on them.
     if asked {
