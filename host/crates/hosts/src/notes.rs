@@ -309,7 +309,7 @@ mod tests {
     }
 
     /// Number of members of a manifest of this protocol, and of what is in them.
-    const MEMBERS: usize = 53;
+    const MEMBERS: usize = 52;
 
     proptest! {
         #[test]

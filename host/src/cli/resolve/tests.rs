@@ -119,6 +119,7 @@ fn with(command: &str, option: &str) -> RunSpec {
     let more: &[&str] = match option {
         "check" => &["--via=nats://127.0.0.1", "--deterministic"],
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
+        "keep" => &["--output-format=records"],
         "null" => &["--input-format=files"],
         "resume" => &["--journal=file"],
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],

@@ -141,7 +141,9 @@ impl Wasm {
 
     /// Returns the task under another name.
     pub fn named(self, name: &str) -> Wasm {
-        Wasm { name: name.to_owned(), ..self }
+        let file_name = Path::new(name).file_name().filter(|_| name != "-");
+        let file_name = file_name.map(|name| ForeignText::of(name).to_string());
+        Wasm { name: name.to_owned(), file_name, ..self }
     }
 
     /// Returns the name of the task in messages.
