@@ -88,7 +88,7 @@ const OF_FILES: [&str; 23] = [
     "failed to open",
     "unable to open",
 ];
-const OF_PEERS: [&str; 16] = [
+const OF_PEERS: [&str; 18] = [
     "network",
     "connect",
     "socket",
@@ -99,7 +99,9 @@ const OF_PEERS: [&str; 16] = [
     "lookup",
     "dns",
     "host",
-    "permission",
+    "permission denied",
+    "permissiondenied",
+    "permissionerror",
     "not permitted",
     "eacces",
     "access denied",

@@ -156,6 +156,8 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }
                 "null" => resolved(&[&words[..], &["--input-format=files"]].concat(), ConfigFiles::default()),
+                // What follows each result is another by default where the results are paths.
+                "results" => resolved(&[&words[..], &["--delimiter=newline"]].concat(), ConfigFiles::default()),
                 _ => resolved(&words, ConfigFiles::default()),
             };
             let (ours, theirs) = (identity(&spec), identity(&without.expect("right")));
