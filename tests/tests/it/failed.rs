@@ -1,32 +1,11 @@
 //! `--failed FILE`: failed items are kept with their input, and `map` can read them again.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::support::folder::Folder;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, map};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
-
-/// A folder for the files of a test.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(TempDir::new().expect("a temporary directory"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    #[track_caller]
-    fn lines(&self, name: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path(name)).expect("the file is there");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
-    }
-}
 
 /// Returns a function with parameters of this type that traps.
 fn traps(params: &str) -> Task {

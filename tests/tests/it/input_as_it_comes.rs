@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::broker::Broker;
+use crate::support::folder::Folder;
 use crate::support::guest::wat;
 use crate::support::run::{Output, map};
 use crate::support::wat::{SQUARE, echo_bytes, echo_string, minus};
@@ -23,24 +23,6 @@ fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
 
 fn zstd(text: impl AsRef<[u8]>) -> Vec<u8> {
     compress_to_vec(text.as_ref(), CompressionLevel::Fastest)
-}
-
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(TempDir::new().expect("a temporary directory"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, bytes).expect("written");
-        path
-    }
 }
 
 fn numbers(count: u64) -> String {

@@ -2,35 +2,13 @@
 //! first.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::support::folder::Folder;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, map, wasmpool};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
-
-/// A folder in which the runs of a test take place, so that paths are short.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(TempDir::new().expect("a temporary directory"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).expect("written");
-    }
-
-    fn named(&self, place: &str) -> String {
-        self.path(place).display().to_string()
-    }
-}
 
 /// Returns the sources of the records of failures, in the order of the output.
 fn sources(output: &Output) -> Vec<String> {

@@ -5,6 +5,7 @@ pub mod bombs;
 pub mod broker;
 pub mod browser;
 pub mod chaos;
+pub mod folder;
 pub mod guest;
 pub mod host;
 pub mod nats;
