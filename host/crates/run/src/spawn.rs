@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -154,7 +154,11 @@ pub fn start(program: &ChildProgram, role: ChildRole, socket: OwnedFd) -> io::Re
     if role == ChildRole::SecludedWorker {
         command.arg(SECLUDED);
     }
-    let mut child = cgroup::start(|| command.spawn()).map_err(without_proc)?;
+    cgroup::start(|| command.spawn().map_err(without_proc), noted)
+}
+
+/// Enters a child that was just started into the list of all.
+fn noted(mut child: Child) -> io::Result<ChildProcess> {
     match own_pidfd(child.id()) {
         Ok(pidfd) => {
             let pidfd = Arc::new(pidfd);

@@ -376,7 +376,7 @@ fn sweep(place: &Path) {
 
 /// Removes a cgroup, for which its processes may have to leave first: a parent may hear of a child's end before that.
 fn remove(folder: &Path) {
-    const PATIENCE: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_millis(500);
     const LONGEST_PAUSE: Duration = Duration::from_millis(1);
     let mut pause = Duration::from_micros(50);
     let mut waited = Duration::ZERO;

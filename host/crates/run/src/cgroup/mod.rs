@@ -185,15 +185,17 @@ impl Drop for Room {
     }
 }
 
-/// Starts a process in the cgroup, if there is one.
-pub fn start(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+/// Starts a process in the cgroup, if there is one, and returns what `note` makes of it. [`remove_now`] waits until `note` is
+/// done: it can kill only children that are noted.
+pub fn start<T>(start: impl FnOnce() -> io::Result<Child>, note: impl FnOnce(Child) -> io::Result<T>) -> io::Result<T> {
     // What is started now would only keep the cgroup from being removed.
     stay_if_exiting();
     let group = children().group().cloned();
-    match group {
-        Some(group) => group.start(start),
-        None => start(),
-    }
+    let child = match &group {
+        Some(group) => group.start(start)?,
+        None => start()?,
+    };
+    note(child)
 }
 
 /// True once the process is about to exit.
@@ -207,8 +209,8 @@ pub fn stay_if_exiting() {
     }
 }
 
-/// Removes the cgroup before the process exits without dropping anything. `kill` ends all children; others are not started
-/// any more.
+/// Removes the cgroup before the process exits without dropping anything. `kill` ends all children that are noted; others are
+/// not started any more.
 pub fn remove_now(kill: impl Fn()) {
     const TRIES: u32 = 200;
     const PAUSE: Duration = Duration::from_millis(1);
@@ -219,7 +221,11 @@ pub fn remove_now(kill: impl Fn()) {
         if let Ok(mut children) = CHILDREN.try_lock() {
             match children.group.take() {
                 Some(Ok(group)) => match Arc::try_unwrap(group) {
-                    Ok(group) => return drop(group),
+                    Ok(group) => {
+                        // Whatever was started there meanwhile is noted by now.
+                        kill();
+                        return drop(group);
+                    }
                     // A thread is starting a child there.
                     Err(group) => children.group = Some(Ok(group)),
                 },
@@ -281,6 +287,25 @@ mod tests {
         // A limit that the kernel would not accept is never set.
         let all = Workers { count: usize::MAX, each: u64::MAX };
         assert_eq!(registry(&[all, all]).bounds().memory, MOST);
+    }
+
+    #[test]
+    fn the_cgroup_is_in_use_until_a_child_that_was_started_is_noted() {
+        let room = Room::new(HostPlacement::Stays, Workers { count: 1, each: 1 << 30 });
+        if let Err(why) = room.found() {
+            return eprintln!("left out: there is no cgroup here: {why}");
+        }
+        let users = || children().group().map_or(0, Arc::strong_count);
+        let before = users();
+        let seen = start(
+            || std::process::Command::new("true").spawn(),
+            |mut child| {
+                child.wait()?;
+                Ok(users())
+            },
+        );
+        assert!(seen.expect("it starts") > before, "it could be removed while nobody knows of the child");
+        assert_eq!(users(), before);
     }
 
     #[test]
