@@ -1,19 +1,21 @@
 //! `--dry-run`: what a run would do. The task is compiled and loaded in a worker, which runs nothing of it, and the first item
-//! is checked against its function; no file is made or changed, not even in the cache.
+//! is checked against its function. What the run would write is opened, so that whatever a run is refused for is found here too;
+//! no file is changed, not even in the cache, and one that was made for that is removed again.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use super::apart;
+use super::apart::{self, InputLists};
 use super::args::{OutputFormat, ShowProgress};
 use super::checking::{self, Findings};
 use super::exit::{Exit, Stop};
 use super::granted::granted;
 use super::progress::RunProgress;
-use super::run::{SupervisorWork, prepare};
+use super::run::{SupervisorWork, fields, prepare};
+use super::sharing::Sharing;
 use super::signals;
 use super::spec::{RunSpec, TaskSpecs, WorkSpec};
-use super::stream::{columns, formed, inputs, items, notice, read_files, workers};
+use super::stream::{WrittenFiles, columns, formed, inputs, items, kept, notice, read_files, workers};
 use super::swapped;
 use wasmpool_core::artifact::TaskDescription;
 use wasmpool_core::guest_grants::GuestGrants;
@@ -27,6 +29,7 @@ use wasmpool_run::compile::{ArtifactCache, Wasm};
 use wasmpool_run::error::Error;
 use wasmpool_run::grants::OpenedGrants;
 use wasmpool_run::input::ItemSource;
+use wasmpool_run::output::ResultColumns;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
 use wasmpool_run::supervisor::SpareWorkers;
 
@@ -45,12 +48,22 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
     apart::check(&read_files(spec, named.iter().map(|(_, task)| *task), &inputs), spec)?;
     // A pipe may never end.
     let countable = inputs.size().is_some();
+    let lists = InputLists::of(options, &inputs);
     let mut items = items(spec, inputs, &RunProgress::new(ShowProgress::Never, spec.verbosity, None, false));
     let call = TaskCall { columns: columns(&mut *items, options)?, only_checked: true, ..formed(spec.call(), options) };
+    Sharing::check(
+        spec.grants.shares.iter().map(|share| &share.spec),
+        spec.share_in.as_deref(),
+        spec.share_out.as_deref(),
+    )?;
+    let opened = WrittenFiles::open(spec, &call, lists)?;
+    let done = opened.output.journal.as_ref().map_or(0, |journal| journal.counts().done);
+    drop(opened);
     let input = looked_through(&mut *items, countable || options.first.is_some()).map_err(Error::Input)?;
     let mut out = String::new();
     let mut exit = Exit::Success;
     let mut lacking = Vec::new();
+    let mut fields_of = Vec::new();
     for (name, task) in &named {
         let (description, findings) = checked(spec, task, &call, &input.first)?;
         // Writing to memory does not fail.
@@ -64,8 +77,16 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
             exit = Exit::Failures;
         }
         lacking = findings.lacking;
+        fields_of.push(fields(&description, &call));
     }
-    described(spec, &input, &mut out);
+    if *options.output_format == OutputFormat::Csv
+        && options.results.is_none()
+        && let Some(columns) = ResultColumns::of_tasks(&fields_of).first()
+    {
+        let several = matches!(options.tasks, TaskSpecs::Several(_));
+        columns.header(several, kept(options, call.item_form).as_deref()).map_err(Error::from)?;
+    }
+    described(spec, &input, done, &mut out);
     let _ = match (*spec.sandbox, lacking.as_slice()) {
         (SandboxMode::Off, _) => writeln!(out, "sandbox: off"),
         (mode, []) => writeln!(out, "sandbox: {}; all that it needs is here", mode_name(mode)),
@@ -164,7 +185,8 @@ fn work(spec: &RunSpec, description: &TaskDescription) -> String {
     }
 }
 
-fn described(spec: &RunSpec, input: &LookedThrough, out: &mut String) {
+/// Adds how the run would be done. `done` items are in its journal already.
+fn described(spec: &RunSpec, input: &LookedThrough, done: u64, out: &mut String) {
     let options = &spec.items;
     let format = format!("{:?}", *options.input_format).to_lowercase();
     let count = match (input.count, input.whole, &*options.first) {
@@ -195,6 +217,33 @@ fn described(spec: &RunSpec, input: &LookedThrough, out: &mut String) {
     };
     let order = if *options.unordered { "as they finish" } else { "in the order of the input" };
     let _ = writeln!(out, "results: {to}, as {form}, {order}");
+    if !options.keep.is_empty() {
+        let names: Vec<String> = options.keep.iter().map(|name| QuotedName::of(name).to_string()).collect();
+        let _ = writeln!(out, "kept of the input: {}", names.join(", "));
+    }
+    if let Some(path) = &*options.failed {
+        let _ = writeln!(out, "failed items: to {}", ForeignText::of(path));
+    }
+    if let Some(path) = &*options.journal {
+        let held = match done {
+            0 => String::new(),
+            done => format!(", with {done} done before, which are not run again"),
+        };
+        let _ = writeln!(out, "journal: {}{held}", ForeignText::of(path));
+    }
+    for report in &options.report {
+        let _ = writeln!(out, "report: to {}", ForeignText::of(&report.path));
+    }
+    if let Some(path) = &*options.trace {
+        let _ = writeln!(out, "trace: to {}", ForeignText::of(path));
+    }
+    if *options.retries > 0 {
+        let kinds: Vec<String> = options.retry_on.iter().map(|kind| kind.name().to_owned()).collect();
+        let _ = writeln!(out, "retries: {} of an item that fails by {}", *options.retries, kinds.join(", "));
+    }
+    if let Some(halt) = &*options.halt {
+        let _ = writeln!(out, "halt: {halt}");
+    }
     #[cfg(feature = "hosts")]
     if let Some(url) = &*options.via {
         let _ = writeln!(out, "machines: those that serve at {url}");

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::feed::feed;
 use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals;
+use wasmpool_core::artifact::TaskDescription;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::TaskCall;
 #[cfg(feature = "hosts")]
@@ -139,11 +140,11 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let columns = match format {
         // What a file of its own holds is printed as a path.
         LineFormat::Csv if files.is_none() => match &crew {
-            Crew::Here(_, prepared) => fields(prepared, &call),
+            Crew::Here(_, prepared) => fields(&prepared.meta.description, &call),
             #[cfg(feature = "hosts")]
             Crew::Elsewhere(_) => match prepare(task, &call, &cache, false, &mut notice) {
                 Err(Error::Interrupted) => return Ok((Exit::Signal(signals.last()), OutcomeCounts::default())),
-                prepared => fields(&prepared?, &call),
+                prepared => fields(&prepared?.meta.description, &call),
             },
         },
         _ => Vec::new(),
@@ -337,11 +338,11 @@ impl SupervisorWork<'_> {
 }
 
 /// Returns the names of the fields of the records that a call yields, if it yields records.
-pub fn fields(prepared: &PreparedTask, call: &TaskCall) -> Vec<String> {
+pub fn fields(description: &TaskDescription, call: &TaskCall) -> Vec<String> {
     let level = usize::from(call.batch) + usize::from(call.flatten);
     match call.command {
         Some(_) => Vec::new(),
-        None => prepared.meta.description.fields(call.function.as_deref(), level),
+        None => description.fields(call.function.as_deref(), level),
     }
 }
 

@@ -132,7 +132,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         }
         match prepare(&wasm, &call, &cache, false, &mut notice(spec).interruptible_by(&signals.came)) {
             Ok(prepared) => {
-                fields_of.push(fields(&prepared, &call));
+                fields_of.push(fields(&prepared.meta.description, &call));
                 ready.push((wasm, here.then_some(prepared)));
             }
             Err(Error::Interrupted) => return Ok(Exit::Signal(signals.last())),

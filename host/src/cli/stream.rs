@@ -88,12 +88,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let sharing = Sharing::of(spec)?;
     #[cfg(feature = "hosts")]
     let via = via(spec, 1)?;
-    let made = FreshDirectory::of(options.results.as_deref());
-    let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose();
-    let journal = journal.map_err(FilesError::from)?;
-    let files = files(spec, &call, journal.as_ref().is_some_and(Journal::is_begun))?;
-    let output = output(spec, lists, journal)?.beside(files.as_ref().map(ResultFiles::directory));
-    let reports = RunReports::of(spec)?;
+    let WrittenFiles { files, output, reports, made } = WrittenFiles::open(spec, &call, lists)?;
     if let Some(files) = &files {
         files.remove_left().map_err(FilesError::from)?;
     }
@@ -345,6 +340,29 @@ pub fn kept(options: &Options, form: ItemEncoding) -> Option<Arc<KeptColumns>> {
     }
     let kept = KeptColumns::new((*options.keep).clone(), form);
     Some(Arc::new(if *options.no_header { kept.by_place() } else { kept }))
+}
+
+/// All that a run writes. What was made when it was opened is removed when this is dropped before anything was written.
+pub struct WrittenFiles {
+    pub files: Option<ResultFiles>,
+    pub output: RunOutput,
+    pub reports: Option<RunReports>,
+    /// The directory of the results, which is removed last.
+    pub made: FreshDirectory,
+}
+
+impl WrittenFiles {
+    /// Opens everything, and makes what is not there yet.
+    pub fn open(spec: &RunSpec, call: &TaskCall, lists: InputLists) -> Result<WrittenFiles, Stop> {
+        let options = &spec.items;
+        let made = FreshDirectory::of(options.results.as_deref());
+        let journal = options.journal.as_deref().map(|path| Journal::open(path, *options.resume)).transpose();
+        let journal = journal.map_err(FilesError::from)?;
+        let files = files(spec, call, journal.as_ref().is_some_and(Journal::is_begun))?;
+        let output = output(spec, lists, journal)?.beside(files.as_ref().map(ResultFiles::directory));
+        let reports = RunReports::of(spec)?;
+        Ok(WrittenFiles { files, output, reports, made })
+    }
 }
 
 /// Opens the files that are written. Files that are also read, or written for another purpose, were refused before
