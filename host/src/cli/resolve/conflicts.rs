@@ -303,7 +303,7 @@ fn of_kept_columns(items: &ManyItems) -> Result<(), UsageError> {
     }
 }
 
-/// Returns an error for columns that are kept, and that a file of CSV with these columns does not have.
+/// Returns an error for columns that are kept, or that name results, and that a file of CSV with these columns does not have.
 pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result<(), UsageError> {
     for (file, columns) in columns {
         let keep = || items.keep.option_name("--keep").to_string();
@@ -311,14 +311,23 @@ pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result
             CsvColumns::Named(names) => names.iter().filter(|there| *there == name).count(),
             CsvColumns::Counted(count) => usize::from(name.parse::<usize>().is_ok_and(|number| number <= *count)),
         };
-        let missing: Vec<&String> = items.keep.iter().filter(|name| times(name) == 0).collect();
-        if !missing.is_empty() {
+        let lacking = |wanted: &mut dyn Iterator<Item = &String>, said: &dyn Fn() -> String| {
+            let missing: Vec<&String> = wanted.filter(|name| times(name) == 0).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
             let found = match columns {
                 CsvColumns::Named(names) => listed(names.iter()),
                 CsvColumns::Counted(count) => format!("{count} in each row"),
             };
             let columns = format!("{}; it has {found}", listed(missing.into_iter()));
-            return Err(UsageError::KeptMissing { file: file.clone(), keep: keep(), columns });
+            Err(UsageError::ColumnsMissing { file: file.clone(), said: said(), columns })
+        };
+        lacking(&mut items.keep.iter(), &keep)?;
+        if let Some(names) = &*items.results_name {
+            let shown = names.to_string();
+            let said = || items.results_name.option_name_with("--results-name", &shown).to_string();
+            lacking(&mut names.members(), &said)?;
         }
         if let Some(name) = items.keep.iter().find(|name| times(name) > 1) {
             return Err(UsageError::KeptAmbiguous { file: file.clone(), keep: keep(), name: name.clone() });

@@ -125,8 +125,8 @@ pub enum UsageError {
     )]
     KeepByName { keep: String, name: String, no_header: String },
     /// `columns` lists those that are missing and those there are.
-    #[error("{}: the CSV lacks columns of {keep}: {columns}", ForeignText::of(.file))]
-    KeptMissing { file: String, keep: String, columns: String },
+    #[error("{}: the CSV lacks columns of {said}: {columns}", ForeignText::of(.file))]
+    ColumnsMissing { file: String, said: String, columns: String },
     #[error("{}: the CSV has the column {} of {keep} twice; give one of them another name", ForeignText::of(.file), QuotedName::of(.name))]
     KeptAmbiguous { file: String, keep: String, name: String },
     #[error("{said} is no file: `-` stands for a standard stream, and {why}; a file whose name is - is ./-")]

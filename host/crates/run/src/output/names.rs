@@ -28,7 +28,8 @@ enum NamePart {
         base: bool,
         stem: bool,
     },
-    /// `{NAME}`: a member of an item that is an object, or a column of a row.
+    /// `{NAME}`: a member of an item that is an object, or a column of a row; of an array, and of a row without a header, the
+    /// place, from 1.
     Member(String),
 }
 
@@ -123,6 +124,14 @@ impl Serialize for NameTemplate {
 }
 
 impl NameTemplate {
+    /// Returns the names of all members of items that names are made of.
+    pub fn members(&self) -> impl Iterator<Item = &String> {
+        self.parts.iter().filter_map(|part| match part {
+            NamePart::Member(member) => Some(member),
+            NamePart::Text(_) | NamePart::Index | NamePart::Whole { .. } => None,
+        })
+    }
+
     /// Returns the name of the result of an item, or why it can have none.
     pub fn of(&self, item: NamedItem<'_>) -> Result<String, NameError> {
         let template = || self.clone();
@@ -140,7 +149,7 @@ impl NameTemplate {
                     let json = json.get_or_insert_with(|| {
                         item.json.and_then(|json| serde_json::from_slice::<Value>(json).ok()).unwrap_or_default()
                     });
-                    match json.get(member) {
+                    match member_of(json, member) {
                         Some(Value::String(text)) => name.push_str(text),
                         Some(value @ (Value::Number(_) | Value::Bool(_))) => name += &value.to_string(),
                         _ => {
@@ -154,6 +163,14 @@ impl NameTemplate {
             true => Ok(name),
             false => Err(NameError::NoName { template: template(), name }),
         }
+    }
+}
+
+/// Returns a member of an object by its name, or of an array by its place, from 1.
+fn member_of<'a>(json: &'a Value, member: &str) -> Option<&'a Value> {
+    match json {
+        Value::Array(values) => values.get(member.parse::<usize>().ok()?.checked_sub(1)?),
+        json => json.get(member),
     }
 }
 
@@ -195,6 +212,11 @@ mod tests {
         assert_eq!(name("{/.}", Some("in/a.b/c"), None).as_deref(), Ok("c"));
         let json = Some(r#"{"id":"x y","n":3,"list":[]}"#);
         assert_eq!(name("{id}-{n}.json", None, json).as_deref(), Ok("x y-3.json"));
+        let row = Some(r#"["x",5,[1]]"#);
+        assert_eq!(name("{1}-{2}", None, row).as_deref(), Ok("x-5"));
+        for template in ["{0}", "{3}", "{4}", "{x}"] {
+            assert!(name(template, None, row).is_err(), "{template}");
+        }
         for (template, json) in [("{list}", json), ("{other}", json), ("{id}", Some("7")), ("{id}", None)] {
             assert!(name(template, None, json).is_err_and(|why| why.contains("the names of results")), "{template}");
         }
