@@ -148,6 +148,24 @@ fn a_run_that_is_cut_short_has_its_report() {
 }
 
 #[test]
+fn a_run_that_finds_all_done_leaves_the_report_of_the_run_that_did_it() {
+    let reports = Reports::new();
+    let (task, journal) = (wat(SQUARE), reports.path("journal"));
+    let out = reports.path("out");
+    let run =
+        || reports.of(map(&task).arg("--journal").arg(&journal).arg("-o").arg(&out)).arg("--resume").input("3\n4\n");
+    run().run().exits(0);
+    let before = (reports.figures(), reports.page());
+    assert_eq!(before.0["items"]["done"], 2);
+    let again = run().run().exits(0);
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+    assert_eq!((reports.figures(), reports.page()), before);
+    std::fs::remove_file(reports.path("run.json")).expect("a report");
+    run().run().exits(0);
+    assert_eq!(reports.figures()["end"]["how"], "complete");
+}
+
+#[test]
 fn several_tasks_and_commands_are_reported() {
     let reports = Reports::new();
     let tasks = [wat(SQUARE), wat(COUNT_TO)];

@@ -95,7 +95,7 @@ impl RunReports {
         RunRecorder::new(start, self.files.iter().any(|file| file.content == ReportContent::Trace))
     }
 
-    /// Writes all files.
+    /// Writes all files. Where a journal says that all was done before, the report of the run that did it stays.
     pub fn write(
         self,
         spec: &RunSpec,
@@ -104,8 +104,9 @@ impl RunReports {
         mut recorders: Vec<(String, RunRecorder)>,
     ) -> Result<(), ReportError> {
         let elapsed = recorders.iter_mut().map(|(_, recorder)| recorder.end()).max().unwrap_or_default();
-        let (traces, others): (Vec<_>, Vec<_>) =
-            self.files.into_iter().partition(|file| file.content == ReportContent::Trace);
+        let did_nothing = matches!(end.result, Ok(Exit::Finished(_)));
+        let files = self.files.into_iter().filter(|file| !(did_nothing && file.path.exists()));
+        let (traces, others): (Vec<_>, Vec<_>) = files.partition(|file| file.content == ReportContent::Trace);
         for ReportTarget { content, path, file } in traces {
             let written = file.write(|out| trace::write(&recorders, out));
             written.map_err(|e| content.unwritten(&path, e))?;
