@@ -38,7 +38,7 @@ impl Exit {
     /// Returns the exit of a command that did nothing because of this error.
     fn of(error: &Error) -> Exit {
         match error {
-            Error::Sandbox(_) => Exit::Sandbox,
+            Error::Sandbox(_) | Error::SandboxOfHost { .. } => Exit::Sandbox,
             _ => Exit::Usage,
         }
     }

@@ -19,6 +19,9 @@ pub fn message(error: &Error) -> String {
         Error::Sandbox(_) => {
             format!("{message}; `wasmpool doctor` says more, and `--sandbox best-effort` runs with what there is")
         }
+        Error::SandboxOfHost { .. } => format!(
+            "{message}; `wasmpool doctor` there says more, and `wasmpool serve --sandbox best-effort` serves with what there is"
+        ),
         Error::BrokerLogin(_) => format!(
             "{message}; `--creds FILE` or `--nkey FILE` says who this is, and `wasmpool serve --print-permissions HOST` what the \
              server has to allow"

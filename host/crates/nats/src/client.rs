@@ -113,6 +113,10 @@ pub enum ConnectionRefused {
     Certificate(String),
     #[error("it has no TLS, and tls:// asks for it")]
     NoTls,
+    #[error(
+        "it takes messages of {0} bytes at most (`max_payload` of its configuration), and {LEAST_PAYLOAD} are needed"
+    )]
+    SmallMessages(usize),
     #[error(transparent)]
     Access(#[from] AccessError),
 }
@@ -124,10 +128,15 @@ impl ConnectionRefused {
         match self {
             ConnectionRefused::Login(_) => Error::BrokerLogin(said),
             ConnectionRefused::Certificate(_) => Error::BrokerCertificate(said),
-            ConnectionRefused::NoTls | ConnectionRefused::Access(_) => Error::Broker(said),
+            ConnectionRefused::NoTls | ConnectionRefused::SmallMessages(_) | ConnectionRefused::Access(_) => {
+                Error::Broker(said)
+            }
         }
     }
 }
+
+/// Bytes that a message may have at every server that is of use: what hosts and runs say of themselves is sent whole.
+const LEAST_PAYLOAD: usize = 16 << 10;
 
 /// The writing half of a connection. Dropping it ends the connection.
 #[derive(Debug)]
@@ -302,6 +311,9 @@ impl Shared {
                 None => self.receive_soon(&mut incoming)?,
             }
         };
+        if info.max_payload < LEAST_PAYLOAD {
+            return Err(ConnectionRefused::SmallMessages(info.max_payload).into());
+        }
         let url = &self.access.url;
         let tls = url.wants_tls() || info.tls_required;
         if tls {

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -23,7 +24,7 @@ use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::share::SharedGrants;
-use wasmpool_core::text::ForeignText;
+use wasmpool_core::text::{ForeignText, bytes_said};
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
@@ -62,6 +63,10 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
 const FIRST_SLOTS: usize = 16;
+/// Number of lost connections at which the user is told.
+const MANY_CUTS: u32 = 5;
+/// What a server lets wait for a client if it is not configured otherwise, in bytes.
+const USUAL_PENDING: u64 = 64 << 20;
 /// Number of times that two hosts may not agree whether an item has an outcome, until the run ends.
 const MOST_DISPUTES: u32 = 3;
 /// A part of outcomes is a large one if it has this fraction of what fits into a message.
@@ -262,6 +267,7 @@ impl Coordinator {
             told_away: false,
             refused: None,
             told_denied: false,
+            cuts: 0,
             idle_since: Some(Time::ZERO),
             told_idle: false,
             single_since: None,
@@ -415,6 +421,8 @@ struct CoordinatorThread {
     refused: Option<ConnectionRefused>,
     /// True once the user was told that something is not permitted.
     told_denied: bool,
+    /// Number of connections that were lost.
+    cuts: u32,
     idle_since: Option<Time>,
     told_idle: bool,
     /// Since when chunks have waited for a second host; zero once that was told.
@@ -691,7 +699,10 @@ impl CoordinatorThread {
                     self.tell(RemoteEvent::Failed(self.access.unreachable(e)));
                 }
             }
-            ClientEvent::Disconnected(_) => self.broker = BrokerState::Away,
+            ClientEvent::Disconnected(e) => {
+                self.broker = BrokerState::Away;
+                self.cut_off(&e);
+            }
             ClientEvent::Refused(why) if self.broker == BrokerState::Never => {
                 self.tell(RemoteEvent::Failed(why.into_error(&self.access)));
             }
@@ -701,6 +712,21 @@ impl CoordinatorThread {
             }
             ClientEvent::Denied(why) => self.denied(&why),
             ClientEvent::Message(message, _held) => self.receive(message),
+        }
+    }
+
+    /// Counts how often the server has ended the connection, which it does without a word where a client does not read as fast as
+    /// it sends.
+    fn cut_off(&mut self, why: &io::Error) {
+        self.cuts += 1;
+        if self.cuts == MANY_CUTS {
+            self.tell(RemoteEvent::News(format!(
+                "the connection to {} was lost {MANY_CUTS} times ({}); a server ends it, and says so in its log, if what it has to \
+                 send is more than its `max_pending`, which is {} where nothing is configured",
+                self.access,
+                ForeignText::of(&why.to_string()),
+                bytes_said(USUAL_PENDING)
+            )));
         }
     }
 
@@ -876,7 +902,7 @@ impl CoordinatorThread {
             "stream" | "consumer" if self.created.is_none() => {
                 let why = match (message.status, answer.error) {
                     (Some(503), _) => "it has no JetStream, which has to be switched on (nats-server -js)".to_owned(),
-                    (_, Some(error)) => error.why(),
+                    (_, Some(error)) => error.why(self.storage),
                     _ => return,
                 };
                 // It may just be starting.
@@ -1167,7 +1193,7 @@ fn refused(all: Vec<(HostName, Refusal)>) -> Error {
     let said = first.message.clone();
     match first.cause {
         RefusalCause::Task => TaskError::Unusable(said).into(),
-        RefusalCause::Sandbox => Error::Sandbox(format!("on {host}: {said}")),
+        RefusalCause::Sandbox => Error::SandboxOfHost { host: host.to_string(), why: said },
         RefusalCause::Host => Error::Broker(format!("no host serves this run; {host}: {}", ForeignText::of(&said))),
         RefusalCause::Version => {
             let each: Vec<String> =

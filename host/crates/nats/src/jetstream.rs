@@ -156,11 +156,16 @@ const NO_ROOM: [u32; 6] = [10002, 10023, 10026, 10027, 10028, 10047];
 
 impl AnswerError {
     /// Returns why a run cannot have what it asked for.
-    pub fn why(&self) -> String {
+    pub fn why(&self, storage: ChunkStorage) -> String {
         let said = ForeignText::of(&self.description);
+        let (place, full) = match storage {
+            ChunkStorage::Memory => ("memory", ""),
+            ChunkStorage::File => ("files", ", or the disk of the server is full"),
+        };
         match NO_ROOM.contains(&self.err_code) {
             true => format!(
-                "{said}; each run takes a stream in memory: other runs have to end, or the JetStream limits of the account to be raised"
+                "{said}; each run takes a stream in {place}: other runs have to end, or the JetStream limits of the server or the \
+                 account to be raised{full}"
             ),
             false => said.to_string(),
         }

@@ -37,6 +37,14 @@ pub enum Error {
     /// The sandbox that was asked for is not available on this machine. Nothing ran.
     #[error("the sandbox cannot be had here: {}", MessageLines(.0))]
     Sandbox(String),
+    /// The sandbox is not available on any machine that serves a run over many. Nothing ran.
+    #[error("the sandbox cannot be had on the host {}: {}", ForeignText::of(.host), MessageLines(.why))]
+    SandboxOfHost {
+        /// The name of the first of them.
+        host: String,
+        /// What it lacks.
+        why: String,
+    },
     /// A worker or compile process cannot be started.
     #[error("cannot start a worker process")]
     Spawn(#[source] Arc<io::Error>),
@@ -250,6 +258,7 @@ mod tests {
             Error::Artifact(said()),
             Error::Grant(GrantError::SameName(said())),
             Error::Sandbox(said()),
+            Error::SandboxOfHost { host: said(), why: said() },
             Error::Workers(said()),
             WorkerBinaryError::OtherVersion { path: said().into(), version: said() }.into(),
             Error::Input(InputError::Directory(said().into())),

@@ -263,12 +263,26 @@ fn an_account_without_room_for_another_run_is_said_to_have_none() {
     let folder = TempDir::new().unwrap();
     let mut first = long_run(&broker, 200_000, &folder, &[]);
     until("the first run has its stream", || broker.has_streams().then_some(()));
-    refused(via(&broker, map(&wat(SQUARE))), &["cannot carry a run", "streams", "JetStream limits of the account"]);
+    refused(via(&broker, map(&wat(SQUARE))), &["cannot carry a run", "streams", "limits of the server or the account"]);
     first.signal(nix::sys::signal::Signal::SIGKILL);
     first.wait();
     let small = "    jetstream { max_memory: 1M, max_file: 1M, max_streams: 9, max_consumers: 10 }";
     let Some(broker) = Broker::configured("", Some(small)) else { return };
-    refused(via(&broker, map(&wat(SQUARE))), &["cannot carry a run", "JetStream limits of the account"]);
+    refused(
+        via(&broker, map(&wat(SQUARE))),
+        &["cannot carry a run", "in memory", "limits of the server or the account"],
+    );
+    let Some(broker) = Broker::configured("", Some(&one.replace("max_file: 1M", "max_file: 1K"))) else { return };
+    let run = via(&broker, map(&wat(SQUARE))).args(["--via-storage", "file"]);
+    refused(run, &["cannot carry a run", "in files", "the disk of the server is full"]);
+}
+
+#[test]
+fn a_server_that_takes_only_small_messages_is_said_to_do_so() {
+    let Some(broker) = Broker::configured("max_payload: 1000", None) else { return };
+    let wanted = ["messages of 1000 bytes", "`max_payload`", "16384 are needed"];
+    refused(via(&broker, map(&wat(SQUARE))), &wanted);
+    refused(broker.host("a"), &wanted);
 }
 
 #[test]
