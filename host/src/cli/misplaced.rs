@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::command;
+use super::error_saying;
 
 /// Returns an error that says where in the file of a run this stands, in place of one that knows only options.
 pub fn named(error: clap::Error) -> clap::Error {
@@ -15,7 +15,7 @@ pub fn named(error: clap::Error) -> clap::Error {
         Some(key) => {
             let message =
                 format!("{option} is no option of `wasmpool run`, whose file says that for each process: {key}");
-            command().error(ErrorKind::UnknownArgument, message)
+            error_saying(ErrorKind::UnknownArgument, message)
         }
         None => error,
     }

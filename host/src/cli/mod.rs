@@ -144,6 +144,11 @@ fn command() -> clap::Command {
     Arguments::command().mut_subcommands(|command| hidden(command).mut_subcommands(hidden))
 }
 
+/// Returns an error with this message. The usage of all commands, which would say nothing of what is wrong, is left out.
+fn error_saying(kind: ErrorKind, message: String) -> clap::Error {
+    clap::Error::raw(kind, message).with_cmd(&command())
+}
+
 /// Returns the help that is asked for as `help.rs` lays it out, which is done only where it is shown, or an error as it is.
 fn laid_out(e: clap::Error) -> clap::Error {
     let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::command;
 use super::exit::Stop;
+use super::{command, error_saying};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::error::{Error, TaskError};
 
@@ -55,8 +55,8 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
         let said = |kind| error.get(kind).map(|value| ForeignText::of(&value.to_string()).to_string());
         let (value, option) = (said(ContextKind::InvalidValue), said(ContextKind::InvalidArg));
         let (value, option) = (value.unwrap_or_default(), option.unwrap_or_default());
-        return command()
-            .error(ErrorKind::ValueValidation, format!("invalid value '{value}' for '{option}': {wanted}"));
+        let message = format!("invalid value '{value}' for '{option}': {wanted}");
+        return error_saying(ErrorKind::ValueValidation, message);
     }
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(option)), None) =
         (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::SuggestedArg))

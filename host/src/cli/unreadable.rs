@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 
-use super::command;
+use super::{command, error_saying};
 use wasmpool_core::text::{ForeignText, QuotedName};
 
 /// The advice for somebody who means a file whose name is not UTF-8.
@@ -21,7 +21,7 @@ pub fn named(error: clap::Error) -> clap::Error {
     let arguments: Vec<OsString> = env::args_os().collect();
     let found = of_arguments(&arguments).or_else(|| of_environment(&arguments));
     match found {
-        Some(what) => command().error(ErrorKind::InvalidUtf8, format!("{what} is not UTF-8: {WAY_OUT}")),
+        Some(what) => error_saying(ErrorKind::InvalidUtf8, format!("{what} is not UTF-8: {WAY_OUT}")),
         None => error,
     }
 }

@@ -76,6 +76,69 @@ fn a_dry_run_finds_what_a_run_would_refuse() {
     refused(map(&wat(SQUARE)).arg("/nowhere/items"), 2, &["/nowhere/items"]);
     refused(map(&wat(SQUARE)).args(["--dir", "/nowhere::/d"]), 2, &["/nowhere", "--dir"]);
     refused(wasmpool().arg("map").arg("/nowhere/task.wasm"), 2, &["/nowhere/task.wasm"]);
+    let share = ["--share", "q=queue:1", "--share-in", "/nowhere/file"];
+    refused(map(&wat(SQUARE)).args(share), 2, &["/nowhere/file"]);
+    for option in ["-o", "--failed", "--journal", "--report", "--trace"] {
+        let file = if option == "--report" { "/nowhere/file.html" } else { "/nowhere/file" };
+        refused(map(&wat(SQUARE)).args([option, file]), 2, &[file]);
+    }
+}
+
+#[test]
+fn a_dry_run_finds_files_that_a_run_would_not_write_into() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name);
+    let journal = path("journal");
+    let begun = || map(&wat(SQUARE)).arg("-o").arg(path("out")).arg("--journal").arg(&journal).input("3\n");
+    begun().run().exits(0);
+    fs::create_dir(path("results")).expect("a directory");
+    fs::write(path("results").join("0"), "9").expect("written");
+    let before = files(folder.path());
+    let again = begun().arg("--dry-run").run().exits(2);
+    assert!(again.stderr.contains("--resume"), "{}", again.stderr);
+    let resumed = begun().args(["--dry-run", "--resume"]).run().exits(0);
+    assert!(resumed.text().contains("with 1 done before"), "{}", resumed.text());
+    let full = map(&wat(SQUARE)).arg("--results").arg(path("results")).arg("--dry-run").input("3\n").run().exits(2);
+    assert!(full.stderr.contains("results"), "{}", full.stderr);
+    let new = map(&wat(SQUARE)).arg("--results").arg(path("new")).arg("--dry-run").input("3\n").run();
+    new.exits(0);
+    assert_eq!(files(folder.path()), before);
+}
+
+#[test]
+fn a_dry_run_finds_columns_that_a_run_would_refuse() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let rows = folder.path().join("rows.csv");
+    fs::write(&rows, "from,value\n3,x\n").expect("written");
+    let refused = |more: &[&str], name: &str| {
+        let run = map(&wat(minus())).arg(&rows).args(["--input-format", "csv", "--arg", "take=1", "--dry-run"]);
+        let output = run.args(more).run().exits(2);
+        assert!(output.stderr.contains(name), "{}", output.stderr);
+    };
+    refused(&["--keep", "value", "--output-format", "csv"], "`value`");
+    refused(&["--keep", "other"], "`other`");
+    let results = folder.path().join("results").display().to_string();
+    refused(&["--results", &results, "--results-name", "{other}"], "`other`; it has `from`, `value`");
+}
+
+#[test]
+fn a_dry_run_says_where_everything_goes() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let run = map(&wat(SQUARE)).args(["--failed", &file("failed"), "--journal", &file("journal"), "-o", &file("out")]);
+    let run = run.args(["--report", &file("run.html"), "--trace", &file("trace"), "--halt", "soon,fail=3"]);
+    let output = run.args(["--retries", "2", "--retry-on", "timeout", "--dry-run"]).input("3\n").run().exits(0);
+    let wanted = [
+        format!("failed items: to {}", file("failed")),
+        format!("journal: {}", file("journal")),
+        format!("report: to {}", file("run.html")),
+        format!("trace: to {}", file("trace")),
+        "retries: 2 of an item that fails by timeout".to_owned(),
+        "halt: soon,fail=3".to_owned(),
+    ];
+    for line in wanted {
+        assert!(output.text().lines().any(|shown| shown == line), "{line} is not in:\n{}", output.text());
+    }
 }
 
 #[test]
