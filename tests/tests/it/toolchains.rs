@@ -170,6 +170,7 @@ fn other_imports_are_all_named_with_how_to_build_without_them() {
         ),
         (r#"(import "env" "__syscall_openat" (func))"#, &["`__syscall_openat`", "-sSTANDALONE_WASM"]),
         (r#"(import "env" "invoke_vi" (func (param i32 i32)))"#, &["`invoke_vi`", "-sSUPPORT_LONGJMP=wasm"]),
+        (r#"(import "env" "setTempRet0" (func (param i32)))"#, &["`setTempRet0`", "-sWASM_BIGINT"]),
         (r#"(import "a" "b" (func))"#, &["`b` from `a`", "Emscripten", "-sSTANDALONE_WASM"]),
         (r#"(import "env" "__linear_memory" (memory 0))"#, &["`__linear_memory`", "object file", "wasm-ld"]),
         (r#"(import "env" "Math.sin" (func (param f64) (result f64)))"#, &["`Math.sin`", "AssemblyScript", "--use"]),

@@ -286,6 +286,8 @@ fn way_out(import: &ImportType<'_>) -> Option<&'static str> {
     const BINDGEN: &str =
         "it was built for JavaScript by wasm-bindgen: build it without, for wasm32-wasip2 or wasm32-wasip1";
     const EMSCRIPTEN: &str = "it was built for JavaScript by Emscripten, which builds for WASI with -sSTANDALONE_WASM";
+    const HALVES: &str = "it was built by Emscripten, with 64-bit numbers in two halves of which JavaScript has one: build it with \
+                          -sWASM_BIGINT or -sSTANDALONE_WASM";
     const UNWINDS: &str = "it was built by Emscripten, whose exceptions and longjmp call JavaScript: build it with \
                            -fwasm-exceptions or -sSUPPORT_LONGJMP=wasm, and with -sSTANDALONE_WASM and \
                            -sWASM_LEGACY_EXCEPTIONS=0";
@@ -309,6 +311,7 @@ fn way_out(import: &ImportType<'_>) -> Option<&'static str> {
         module if module.starts_with("__wbindgen") || module.ends_with("_bg.js") => Some(BINDGEN),
         "go" | "gojs" => Some(GO),
         MODULE if import.name() == "__linear_memory" => Some(OBJECT),
+        MODULE if matches!(import.name(), "setTempRet0" | "getTempRet0") => Some(HALVES),
         MODULE if starts(&unwinds) => Some(UNWINDS),
         MODULE if starts(&of_emscripten) => Some(EMSCRIPTEN),
         MODULE if import.name() == "memory" || starts(&of_objects) => Some(LINKED),
