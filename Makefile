@@ -145,7 +145,7 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
 	    $$objcopy --strip-all --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
-	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB%s\n", $$5 / 1e6, $$5 > 32e6 ? ", which is more than the 32 MB it may have" : "" }'
+	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB%s\n", $$5 / 1e6, ($$5 > 32e6) ? ", which is more than the 32 MB it may have" : "" }'
 
 # `make package PROGRAM=target/release/wasmpool` packs another program than that of `make dist`.
 PROGRAM ?= target/dist/wasmpool

@@ -213,7 +213,7 @@ pub struct ItemArgs {
     /// With --via: whether a chunk that takes far longer than others is run by a second host, too; auto, where that has no
     /// effects which would count twice
     #[cfg(feature = "hosts")]
-    #[arg(long, value_enum, default_value_t = Speculate::Auto, env = "WASMPOOL_SPECULATE")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Speculate::Auto, env = "WASMPOOL_SPECULATE")]
     pub speculate: Speculate,
     /// With --via and --deterministic: have N% of the chunks run by two hosts, and end the run if their outcomes differ
     #[cfg(feature = "hosts")]
@@ -222,7 +222,7 @@ pub struct ItemArgs {
     /// Where the message system of --via keeps the chunks that wait for a host: `file` spares those that are on their way when it
     /// is started again, and costs time for each
     #[cfg(feature = "hosts")]
-    #[arg(long, value_enum, default_value_t = ViaStorage::Memory, env = "WASMPOOL_VIA_STORAGE")]
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = ViaStorage::Memory, env = "WASMPOOL_VIA_STORAGE")]
     pub via_storage: ViaStorage,
     /// Items per chunk; auto aims at a few milliseconds of work
     #[arg(short, long, value_name = "N", default_value = "auto", env = "WASMPOOL_CHUNK_SIZE", value_parser = units::chunk_size, allow_hyphen_values = true)]

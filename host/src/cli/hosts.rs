@@ -74,7 +74,7 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
     let (end, quiet) = (host.end(), args.verbosity.quiet);
     let _signals = watch_signals_of_service(move |_| {
         if !quiet {
-            tell!("wasmpool: finishing what it holds, and taking no more; Ctrl-C again ends it at once");
+            tell!("wasmpool: finishing what it holds, and taking no more; a second signal ends it at once");
         }
         end.leave();
     })?;

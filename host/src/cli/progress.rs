@@ -424,7 +424,7 @@ impl RunWatcher for RunProgress {
                 let width = terminal::width();
                 show_status(match items {
                     0 if self.before > 0 => within("comparing the input with what is done", width),
-                    0 => within("waiting for input", width),
+                    0 => within("no items yet", width),
                     _ => figures.line(width, terminal::takes_colours(true)),
                 });
             }

@@ -335,7 +335,7 @@ fn readers_directory() -> TempDir {
         symlink(workspace().join(name), folder.path().join(name)).expect("a link");
     }
     std::fs::write(folder.path().join("square.wat"), block(&readme, "wat")).expect("written");
-    for name in ["bin", "squares", "photos"] {
+    for name in ["bin", "squares"] {
         std::fs::create_dir(folder.path().join(name)).expect("a directory");
     }
     symlink(binary(), folder.path().join("bin/wasmpool")).expect("a link");

@@ -492,7 +492,7 @@ fn what_is_not_supported_over_hosts_is_refused_and_named() {
     let square = wat(SQUARE);
     let said =
         map(&square).args(["--via", "nats://127.0.0.1:1", "--sandbox", "off"]).input("1\n").run().exits(2).stderr;
-    assert!(said.contains("--sandbox cannot be used with --via yet: each host has a sandbox"), "{said}");
+    assert!(said.contains("--sandbox cannot be used with --via: each host has a sandbox"), "{said}");
     // Nothing goes over the network in plain text.
     for url in ["nats://192.0.2.1:4222", "nats://me:secret@127.0.0.1", "http://127.0.0.1"] {
         let said = map(&square).args(["--via", url]).run().exits(2).stderr;

@@ -204,6 +204,9 @@ fn inspect_says_what_a_plugin_asks_for_in_words() {
     ] {
         assert!(output.text().contains(sentence), "{sentence}: {}", output.text());
     }
+    let wrong = Plugin::new("function = \"check\"");
+    let output = wasmpool().arg("inspect").arg(wrong.path("reach.wasm")).run().exits(0);
+    assert!(output.text().contains("`check`, which the task does not have"), "{}", output.text());
     let modest = Plugin::new("");
     let output = wasmpool().arg("inspect").arg(modest.folder.path()).run().exits(0);
     assert!(output.text().contains("It computes only"), "{}", output.text());

@@ -206,7 +206,9 @@ impl BrokerAccess {
 
     /// Returns the error of a program that cannot reach this server.
     pub(crate) fn unreachable(&self, why: impl fmt::Display) -> Error {
-        Error::Broker(format!("{self} cannot be reached: {why}"))
+        Error::Broker(format!(
+            "{self} cannot be reached: {why}; is the server started, with JetStream (nats-server -js)?"
+        ))
     }
 
     /// Returns in words that this server does not permit what `what` needs; `why` is what it says.

@@ -262,7 +262,8 @@ impl Serving {
     fn begin(&mut self, tell: &mut dyn FnMut(&str)) {
         (self.begins, self.begun) = (None, true);
         let HostSettings { name, workers, access, .. } = &self.context.settings;
-        tell(&format!("{name} serves with {workers} workers at {access}"));
+        let s = if *workers == 1 { "" } else { "s" };
+        tell(&format!("{name} serves with {workers} worker{s} at {access}"));
         self.context.client.subscribe(subjects::ALL_CONTROLS);
         self.beat();
     }

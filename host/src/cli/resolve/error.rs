@@ -87,7 +87,7 @@ pub enum UsageError {
     )]
     WithoutVia { option: String },
     #[cfg(feature = "hosts")]
-    #[error("{option} cannot be used with {via} yet: {why}; leave one out")]
+    #[error("{option} cannot be used with {via}: {why}; leave one out")]
     NotOverHosts { option: String, via: String, why: &'static str },
     #[cfg(feature = "hosts")]
     #[error("{check} compares the bytes of two hosts, which only --deterministic makes the same: add it")]
