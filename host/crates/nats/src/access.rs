@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -209,6 +210,11 @@ impl BrokerAccess {
         Error::Broker(format!(
             "{self} cannot be reached: {why}; is the server started, with JetStream (nats-server -js)?"
         ))
+    }
+
+    /// Returns in words that the first connection is tried for this time in all, and not made yet.
+    pub(crate) fn not_yet_reached(&self, why: impl fmt::Display, time: Duration) -> String {
+        format!("{self} cannot be reached yet: {why}; it is tried for {} s", time.as_secs())
     }
 
     /// Returns in words that this server does not permit what `what` needs; `why` is what it says.

@@ -37,6 +37,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Time within which the server has to be reached by a program that has not reached it before.
 pub const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// Time without the first connection from which on the user is told what is waited for.
+pub const FIRST_TOLD: Duration = Duration::from_secs(2);
 /// Time without anything from the server after which the silence of others means nothing.
 pub const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Number of bytes that are gathered before they are written.

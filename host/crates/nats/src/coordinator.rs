@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::BrokerAccess;
-use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, Message};
+use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, FIRST_TOLD, Message};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::objects::far::{self, FarInput, ServedObjects};
@@ -695,8 +695,11 @@ impl CoordinatorThread {
                 }
             }
             ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
-                if self.now() >= FIRST_CONNECTION {
+                let now = self.now();
+                if now >= FIRST_CONNECTION {
                     self.tell(RemoteEvent::Failed(self.access.unreachable(e)));
+                } else if now >= FIRST_TOLD && !std::mem::replace(&mut self.told_away, true) {
+                    self.tell(RemoteEvent::News(self.access.not_yet_reached(e, FIRST_CONNECTION)));
                 }
             }
             ClientEvent::Disconnected(e) => {

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, FIRST_CONNECTION, Message};
+use crate::client::{Client, ClientEvent, FIRST_CONNECTION, FIRST_TOLD, Message};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -150,7 +150,7 @@ struct Serving {
     /// When the host begins to serve, if no other has its name, and true once it has.
     begins: Option<Instant>,
     begun: bool,
-    /// True once it was told that the server refuses a connection.
+    /// True once it was told that there is no connection yet, or that the server refuses one.
     told_refused: bool,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
@@ -233,6 +233,12 @@ impl Serving {
             }
             ClientEvent::Disconnected(e) if !self.connected && self.started.elapsed() >= FIRST_CONNECTION => {
                 Err(access.unreachable(e))
+            }
+            ClientEvent::Disconnected(e) if !self.connected => {
+                if self.started.elapsed() >= FIRST_TOLD && !std::mem::replace(&mut self.told_refused, true) {
+                    tell(&access.not_yet_reached(e, FIRST_CONNECTION));
+                }
+                Ok(())
             }
             ClientEvent::Refused(why) if !self.connected => Err(why.into_error(access)),
             ClientEvent::Refused(why) => {
