@@ -159,7 +159,12 @@ impl Broker {
 
     /// Returns the file with a user's seed.
     pub fn nkey(&self, name: &str) -> PathBuf {
-        self.key(name).write(self.folder.path().join(format!("{name}.nk")))
+        let path = self.folder.path().join(format!("{name}.nk"));
+        // It is written once: a program that was started before may be reading it, and would find it empty.
+        match path.exists() {
+            true => path,
+            false => self.key(name).write(path),
+        }
     }
 
     /// Returns a connection of this user.
