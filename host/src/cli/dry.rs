@@ -164,15 +164,8 @@ fn checked(spec: &RunSpec, task: &Path, call: &TaskCall, first: &Batch) -> Resul
 fn work(spec: &RunSpec, description: &TaskDescription) -> String {
     match &spec.work {
         WorkSpec::Function(function) => {
-            let callable = || description.exports.iter().filter(|export| export.users && export.unsupported.is_none());
-            let found = match function.function.as_deref() {
-                None => callable().next().filter(|_| callable().count() == 1),
-                Some(wanted) => {
-                    let of_name = |name: &str| name == wanted || name.rsplit('/').next() == Some(wanted);
-                    callable().find(|export| export.name == wanted).or_else(|| callable().find(|e| of_name(&e.name)))
-                }
-            };
-            match (found, function.function.as_deref()) {
+            let named = function.function.as_deref();
+            match (description.meant(named), named) {
                 (Some(export), _) => format!("function: {}", ForeignText::of(&export.signature)),
                 (None, Some(name)) => format!("function: {}", QuotedName::of(name)),
                 (None, None) => "function: its only one".to_owned(),

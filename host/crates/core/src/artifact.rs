@@ -94,24 +94,34 @@ impl TaskDescription {
     /// Returns the names of the fields of the records that a call yields, which are so many levels within what the function
     /// returns. Returns none if they are no records, or it is not known which function is meant.
     pub fn fields(&self, function: Option<&str>, level: usize) -> Vec<String> {
-        let found = match function {
-            Some(wanted) => self.exports.iter().find(|export| export.name == wanted).or_else(|| {
-                self.only(|export| {
-                    let (interface, name) = match export.name.rsplit_once('/') {
-                        Some((interface, name)) => (Some(interface), name),
-                        None => (None, &*export.name),
-                    };
-                    is_named(interface, name, wanted)
-                })
-            }),
-            None => self.only(|export| export.users && export.unsupported.is_none()),
-        };
-        found.and_then(|export| export.fields.get(level)).cloned().unwrap_or_default()
+        self.meant(function).and_then(|export| export.fields.get(level)).cloned().unwrap_or_default()
     }
 
-    fn only(&self, is_meant: impl Fn(&ExportLine) -> bool) -> Option<&ExportLine> {
-        let mut found = self.exports.iter().filter(|export| is_meant(export));
-        found.next().filter(|_| found.next().is_none())
+    /// Returns the function that a call means by this name, or by none. Returns `None` if there is no such function, or several.
+    pub fn meant(&self, function: Option<&str>) -> Option<&ExportLine> {
+        let found: Vec<&ExportLine> = match function {
+            Some(wanted) => self.named(wanted),
+            None => self.exports.iter().filter(|export| export.users && export.unsupported.is_none()).collect(),
+        };
+        match *found {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// Returns the functions that `wanted` names: the one of exactly this name, or all of which it is a part that is enough.
+    pub fn named(&self, wanted: &str) -> Vec<&ExportLine> {
+        if let Some(exactly) = self.exports.iter().find(|export| export.name == wanted) {
+            return vec![exactly];
+        }
+        let is_meant = |export: &&ExportLine| {
+            let (interface, name) = match export.name.rsplit_once('/') {
+                Some((interface, name)) => (Some(interface), name),
+                None => (None, &*export.name),
+            };
+            is_named(interface, name, wanted)
+        };
+        self.exports.iter().filter(is_meant).collect()
     }
 }
 

@@ -60,10 +60,7 @@ pub fn described(inspected: &Inspected<'_>, in_full: bool) -> String {
     // Printed last, so that no text of the task's author can push it off the screen.
     if let Some(manifest) = manifest {
         if let Some(function) = &manifest.function {
-            let is_named = |export: &ExportLine| {
-                export.name == *function || export.name.rsplit('/').next() == Some(function.as_str())
-            };
-            let lacks = description.left_out == 0 && !description.exports.iter().any(is_named);
+            let lacks = description.left_out == 0 && description.named(function).is_empty();
             let lacks = if lacks { ", which the task does not have" } else { "" };
             out += &format!("function of the plugin: {}{lacks}\n", QuotedName::of(function));
         }

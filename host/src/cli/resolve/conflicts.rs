@@ -306,13 +306,13 @@ fn of_kept_columns(items: &ManyItems) -> Result<(), UsageError> {
 /// Returns an error for columns that are kept, or that name results, and that a file of CSV with these columns does not have.
 pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result<(), UsageError> {
     for (file, columns) in columns {
-        let keep = || items.keep.option_name("--keep").to_string();
+        let keep = items.keep.option_name("--keep").to_string();
         let times = |name: &String| match columns {
             CsvColumns::Named(names) => names.iter().filter(|there| *there == name).count(),
             CsvColumns::Counted(count) => usize::from(name.parse::<usize>().is_ok_and(|number| number <= *count)),
         };
-        let lacking = |wanted: &mut dyn Iterator<Item = &String>, said: &dyn Fn() -> String| {
-            let missing: Vec<&String> = wanted.filter(|name| times(name) == 0).collect();
+        let lacking = |mut missing: Vec<&String>, said: String| {
+            missing.retain(|name| times(name) == 0);
             if missing.is_empty() {
                 return Ok(());
             }
@@ -321,16 +321,16 @@ pub fn of_columns(items: &ManyItems, columns: &[(String, CsvColumns)]) -> Result
                 CsvColumns::Counted(count) => format!("{count} in each row"),
             };
             let columns = format!("{}; it has {found}", listed(missing.into_iter()));
-            Err(UsageError::ColumnsMissing { file: file.clone(), said: said(), columns })
+            Err(UsageError::ColumnsMissing { file: file.clone(), said, columns })
         };
-        lacking(&mut items.keep.iter(), &keep)?;
+        lacking(items.keep.iter().collect(), keep.clone())?;
         if let Some(names) = &*items.results_name {
             let shown = names.to_string();
-            let said = || items.results_name.option_name_with("--results-name", &shown).to_string();
-            lacking(&mut names.members(), &said)?;
+            let said = items.results_name.option_name_with("--results-name", &shown).to_string();
+            lacking(names.members().collect(), said)?;
         }
         if let Some(name) = items.keep.iter().find(|name| times(name) > 1) {
-            return Err(UsageError::KeptAmbiguous { file: file.clone(), keep: keep(), name: name.clone() });
+            return Err(UsageError::KeptAmbiguous { file: file.clone(), keep, name: name.clone() });
         }
     }
     Ok(())
