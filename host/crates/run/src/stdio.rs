@@ -10,7 +10,7 @@ mod status;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IoSlice, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
+use nix::sys::uio::writev;
 
 pub use diagnostic::{Facts, Level};
 use status::StatusLine;
@@ -184,18 +185,23 @@ fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<StreamFault> {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         if is_closed(libc::STDOUT_FILENO) {
             return Err(Errno::EBADF.into());
         }
+        let parts = parts.get(..MOST_PARTS).unwrap_or(parts);
         let stdout = io::stdout();
-        let write = || until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || nix::unistd::write(&stdout, bytes));
+        let write = || until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || writev(&stdout, parts));
         let Some(mut line) = shares_terminal().then(status_line).flatten() else {
             return write();
         };
         write_now(line.before_results());
         let written = write();
-        let last = written.as_ref().ok().and_then(|&count| bytes.get(..count)?.last());
-        if let Some(&last) = last {
+        let last = written.as_ref().ok().and_then(|&count| byte_at(parts, count.checked_sub(1)?));
+        if let Some(last) = last {
             write_now(&line.after_results(last));
         }
         written
@@ -204,6 +210,18 @@ impl Write for Stdout {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Maximum number of parts that the kernel takes at once.
+const MOST_PARTS: usize = 1024;
+
+/// Returns the byte at this place among those of all parts.
+fn byte_at(parts: &[IoSlice<'_>], mut at: usize) -> Option<u8> {
+    parts.iter().find_map(|part| {
+        let byte = part.get(at).copied();
+        at = at.wrapping_sub(part.len());
+        byte
+    })
 }
 
 impl Read for Stdin {

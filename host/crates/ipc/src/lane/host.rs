@@ -22,6 +22,9 @@ pub const LARGE: usize = 16 << 10;
 /// Number of bytes of smaller outcomes that are copied out together. One long copy costs far less than many short ones,
 /// each of which would wait for a cache line that the worker's processor has written.
 pub const COPIED: usize = 64 << 10;
+/// The same after a large outcome: the next is probably as large, and what is copied of it here is copied once more, to memory
+/// of its own.
+const COPIED_AFTER_LARGE: usize = 256;
 
 /// Error: the worker wrote something that an honest worker never writes.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,8 @@ pub struct HostLane {
     /// large.
     header: Option<OutcomeHeader>,
     payload: Vec<u8>,
+    /// True if the last outcome was large.
+    was_large: bool,
     /// True if the last look found nothing more.
     drained: bool,
     /// Maximum length of a payload that is accepted.
@@ -108,6 +113,7 @@ impl HostLane {
             used: 0,
             header: None,
             payload: Vec::new(),
+            was_large: false,
             drained: true,
             max_payload,
             moved: BytesMoved::default(),
@@ -228,6 +234,7 @@ impl HostLane {
             }
             OutcomeBytes::Owned(std::mem::take(&mut self.payload))
         };
+        self.was_large = len >= LARGE;
         self.header = None;
         self.drained = false;
         Ok(Received::Outcome(header, payload))
@@ -257,8 +264,9 @@ impl HostLane {
                 block
             }
         };
+        let most = if self.was_large { COPIED_AFTER_LARGE.max(count) } else { COPIED };
         block.reserve(COPIED - left);
-        let more = self.available().min(COPIED - left);
+        let more = self.available().min(most.saturating_sub(left));
         let end = block.spare_capacity_mut().as_mut_ptr().cast();
         // SAFETY: this many bytes are available, and there is room for them after `end`; afterwards they are
         // initialised.

@@ -1,7 +1,7 @@
 //! A target of bytes, standard output or a file, and how much of it is complete.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -166,22 +166,45 @@ impl OutputTarget {
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_parts(&[bytes])
+    }
+
+    /// Writes these bytes one after the other, without copying them together.
+    pub fn write_parts(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         self.begin()?;
         match &mut self.to {
             OutputPlace::Stdout => {
-                Stdout.write_all(bytes).map_err(|e| match e.kind() {
+                write_all_parts(&mut Stdout, parts).map_err(|e| match e.kind() {
                     io::ErrorKind::BrokenPipe => e,
                     kind => io::Error::new(kind, format!("standard output: {e}")),
                 })?;
             }
-            OutputPlace::File { path, file, .. } => file.write_all(bytes).map_err(|e| name(path, e))?,
+            OutputPlace::File { path, file, .. } => write_all_parts(file, parts).map_err(|e| name(path, e))?,
         }
-        self.written += bytes.len() as u64;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
+        for part in parts {
+            self.written += part.len() as u64;
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(part);
+            }
         }
         Ok(())
     }
+}
+
+fn write_all_parts(to: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut left = &mut slices[..];
+    // Removes empty ones, for which `write` would say that it wrote nothing.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match to.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Hashes the first `bytes` bytes of a file. Returns `None` if that is interrupted.
@@ -201,4 +224,50 @@ fn hash_begin(mut file: &File, bytes: u64, interrupted: &dyn Fn() -> bool) -> io
 
 fn name(path: &Path, e: io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("{}: {e}", ForeignText::of(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a few bytes at a time, and is interrupted in between.
+    struct Reluctant {
+        taken: Vec<u8>,
+        most: usize,
+        interrupted: bool,
+    }
+
+    impl Write for Reluctant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.interrupted = !self.interrupted;
+            if self.interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let all = parts.iter().flat_map(|part| part.iter().copied());
+            let before = self.taken.len();
+            self.taken.extend(all.take(self.most));
+            Ok(self.taken.len() - before)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn parts_are_written_whole_and_in_order_however_few_bytes_are_taken_at_a_time() {
+        let parts: [&[u8]; 6] = [b"", b"one\n", b"", b"two\n", b"three\n", b""];
+        for most in 1..20 {
+            let mut to = Reluctant { taken: Vec::new(), most, interrupted: false };
+            write_all_parts(&mut to, &parts).unwrap();
+            assert_eq!(to.taken, b"one\ntwo\nthree\n");
+        }
+        let mut full = Reluctant { taken: Vec::new(), most: 0, interrupted: false };
+        assert_eq!(write_all_parts(&mut full, &parts).unwrap_err().kind(), io::ErrorKind::WriteZero);
+        assert!(write_all_parts(&mut full, &[b"", b""]).is_ok());
+    }
 }

@@ -17,7 +17,6 @@ use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
 use crate::supervisor::{Event, EventSender};
 use wasmpool_core::outcome::OutcomeCounts;
-use wasmpool_ipc::copy;
 
 /// Everything that a run writes.
 #[derive(Debug)]
@@ -267,16 +266,19 @@ impl RunOutput {
         messages: &Receiver<WriterMessage>,
         supervisor: &EventSender,
     ) -> Result<(), OutputError> {
-        let RenderedOutcomes { items, counts, mut results, mut failed } = group;
+        let RenderedOutcomes { items, counts, results, mut failed } = group;
+        let mut bytes = results.len() + failed.len();
+        let mut results = vec![results];
         let mut told = vec![JournalMessage::Next { items, counts }];
         // Groups that print nothing are reported from time to time, too.
-        while results.len() + failed.len() < WRITE
+        while bytes < WRITE
             && told.len() < TOLD
             && let Ok(message) = messages.try_recv()
         {
             match message {
                 WriterMessage::Next(more) => {
-                    copy::append(&more.results, &mut results);
+                    bytes += more.bytes();
+                    results.push(more.results);
                     failed.extend_from_slice(&more.failed);
                     told.push(JournalMessage::Next { items: more.items, counts: more.counts });
                 }
@@ -291,11 +293,11 @@ impl RunOutput {
         self.claim()?;
         self.write(&results, &failed)?;
         told.into_iter().for_each(|told| self.record(told));
-        supervisor.written(results.len() + failed.len());
+        supervisor.written(bytes);
         Ok(())
     }
 
-    fn write(&mut self, results: &[u8], failed: &[u8]) -> Result<(), OutputError> {
+    fn write(&mut self, results: &[Vec<u8>], failed: &[u8]) -> Result<(), OutputError> {
         // Failed items are written first: if nobody reads the results any more, they are still recorded.
         if let Some(target) = &mut self.failed
             && !failed.is_empty()
@@ -303,12 +305,14 @@ impl RunOutput {
             target.write(failed).map_err(OutputError::Failed)?;
         }
         let header = std::mem::take(&mut self.header);
-        for bytes in [&header[..], results].into_iter().filter(|bytes| !bytes.is_empty()) {
-            self.results.write(bytes).map_err(|e| match e.kind() {
-                io::ErrorKind::BrokenPipe => OutputError::Closed,
-                _ => OutputError::Failed(e),
-            })?;
+        let parts: Vec<&[u8]> = std::iter::once(&header).chain(results).map(Vec::as_slice).collect();
+        if parts.iter().all(|part| part.is_empty()) {
+            return Ok(());
         }
+        self.results.write_parts(&parts).map_err(|e| match e.kind() {
+            io::ErrorKind::BrokenPipe => OutputError::Closed,
+            _ => OutputError::Failed(e),
+        })?;
         Ok(())
     }
 }
