@@ -71,6 +71,8 @@ pub struct Far {
     life: u64,
     /// Maximum bytes of a frame of a participant.
     longest: usize,
+    /// Maximum number of participants that a host has over all of its near ends, or a program.
+    most_of_host: usize,
     sites: BTreeMap<SiteName, Site>,
     /// Participants that may have something to send, or have something that was not taken.
     sending: BTreeSet<FarId>,
@@ -86,12 +88,19 @@ impl Far {
         Far {
             life,
             longest,
+            most_of_host: MOST_PARTICIPANTS,
             sites: BTreeMap::new(),
             sending: BTreeSet::new(),
             arrived: BTreeSet::new(),
             replies: VecDeque::new(),
             cut: VecDeque::new(),
         }
+    }
+
+    /// Sets how many participants the objects can have in all: no host takes more than half of their places.
+    pub fn within(self, participants: u64) -> Far {
+        let half = usize::try_from(participants / 2).unwrap_or(MOST_PARTICIPANTS);
+        Far { most_of_host: half.clamp(1, MOST_PARTICIPANTS), ..self }
     }
 
     /// Returns the next participant that has lost its part in the objects without having ended: nothing more comes of it, and
@@ -248,8 +257,8 @@ impl Far {
                 None if packet.base > 0 => "its part in the shared objects was lost".to_owned(),
                 // The first part is on its way, or will come again.
                 None if !is_first => return Ok(()),
-                None if site.streams.len() + others >= MOST_PARTICIPANTS => {
-                    format!("a host can have {MOST_PARTICIPANTS} participants at a time")
+                None if site.streams.len() + others >= self.most_of_host => {
+                    format!("a host can have {} participants at a time", self.most_of_host)
                 }
                 None => {
                     site.streams.insert(number, Stream::new(longest));

@@ -440,3 +440,15 @@ fn one_host_takes_no_more_places_than_a_host_has() {
     exchange(&mut near, &mut far, &host("other"), Time::ZERO);
     assert_eq!(far.participants(), 1025);
 }
+
+/// Also where the process that keeps the objects may have few descriptors.
+#[test]
+fn one_host_takes_no_more_than_half_of_the_places_that_there_are() {
+    let mut far = Far::new(1, 1 << 10).within(100);
+    for (name, seen) in [("many", 50), ("other", 100)] {
+        let mut near = Near::new(2, 1 << 10);
+        (0..600).for_each(|_| _ = near.open(vec![1], Time::ZERO));
+        exchange(&mut near, &mut far, &host(name), Time::ZERO);
+        assert_eq!(far.participants(), seen);
+    }
+}

@@ -91,7 +91,8 @@ impl ServedObjects {
         }));
         let granted: BTreeMap<u16, ObjectGrant> =
             grants.objects.iter().map(|grant| (grant.object, grant.clone())).collect();
-        let far = Far::new(life, longest_frame(&grants.objects));
+        let far =
+            Far::new(life, longest_frame(&grants.objects)).within(objects.most_participants().unwrap_or(u64::MAX));
         let thread = start_thread("shared-objects", move || {
             let serving = Serving {
                 inputs,

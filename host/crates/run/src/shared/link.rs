@@ -181,6 +181,11 @@ impl Link {
 
     // ---- participants ------------------------------------------------------------------------------------------------
 
+    /// Returns how many participants there can be at a time.
+    pub fn most_participants(&self) -> u64 {
+        self.most
+    }
+
     /// Creates the channel of a new participant, and hands one side to the manager. Returns the participant's number and
     /// its side.
     pub fn attach(&self, name: &str, role: ParticipantRole, grants: &[ObjectGrant]) -> io::Result<(u32, ChannelParts)> {

@@ -184,6 +184,11 @@ impl SharedObjects {
         Ok(Attached { participant, descriptors })
     }
 
+    /// Returns how many participants the objects can have at a time, if any process keeps them.
+    pub fn most_participants(&self) -> Option<u64> {
+        Some(self.manager.as_ref()?.link.most_participants())
+    }
+
     /// Has a listener told of participants that misbehave, and of the loss of the manager process.
     pub fn listen(&self, listener: Listener) -> Option<Listening> {
         let link = self.manager.as_ref()?.link.clone();
