@@ -124,7 +124,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         made.keep();
     }
     let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
-    let RecordedProgress { progress, recorder } = watched;
+    let RecordedProgress { mut progress, recorder } = watched;
     progress.finish();
     let result = result.map(|(exit, _)| exit).map_err(of_run);
     let reported = reports.map_or(Ok(()), |reports| {

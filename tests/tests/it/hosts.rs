@@ -6,6 +6,7 @@ mod access;
 mod first_connection;
 mod lies;
 mod names;
+mod news;
 mod objects;
 mod servers;
 

@@ -1110,9 +1110,7 @@ impl CoordinatorThread {
                 Order::Shared(host) => self.tell(RemoteEvent::News(format!(
                     "two hosts have the name {host}: only the one that began first is heard; give the other another name"
                 ))),
-                Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
-                    "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"
-                ))),
+                Order::Host { host, change } => self.tell(RemoteEvent::Host(host.shared(), change)),
             }
         }
     }
