@@ -159,7 +159,9 @@ fn line(name: &HostName, host: &HostBeat, json: bool) -> Result<String, serde_js
 
 /// Prints the hosts that serve, one on each line.
 pub fn hosts(args: &HostsArgs) -> Result<Exit, Stop> {
-    let found = serve::hosts(&access(args.via.clone(), &args.broker)?, LISTEN)?;
+    let found = serve::hosts(&access(args.via.clone(), &args.broker)?, LISTEN, &mut |news| {
+        tell!("wasmpool: {}", MessageLines(news));
+    })?;
     let mut text = String::new();
     for (name, host) in &found {
         text += &line(name, host, args.json).map_err(|e| Error::output(e.into()))?;

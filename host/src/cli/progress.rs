@@ -1,5 +1,6 @@
 //! The progress of a run on standard error: the bar, the first failures, the summary.
 
+mod hosts;
 mod line;
 mod pace;
 
@@ -14,9 +15,11 @@ use super::alike::{FirstFailures, MANY};
 use super::args::{ShowProgress as When, Verbosity};
 use super::signals::STOPPING;
 use super::terminal;
+use hosts::{HostsLine, HostsNews};
 use line::ProgressFigures;
 pub use line::{elapsed_said, grouped, rate_said};
 use pace::Pace;
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{FailureKind, GuestOutput, OutcomeCounts};
 use wasmpool_core::text::{ForeignText, MessageLines, QuotedOutput};
@@ -59,6 +62,7 @@ pub struct RunProgress {
     size: Option<u64>,
     noun: &'static str,
     instances: InstanceCounts,
+    hosts: HostsNews,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl RunProgress {
             size,
             noun: "items",
             instances: InstanceCounts::default(),
+            hosts: HostsNews::new(verbose > 0),
         }
     }
 
@@ -124,9 +129,10 @@ impl RunProgress {
         self.read.clone()
     }
 
-    /// Returns true if there is a bar, or lines in its place.
-    pub fn is_shown(&self) -> bool {
-        self.shown.is_some()
+    /// Returns true if it has to be told that time passes, though nothing else happens: there is a bar, or lines in its place,
+    /// or something is to be told of hosts.
+    pub fn wants_ticks(&self) -> bool {
+        self.shown.is_some() || self.hosts.next().is_some()
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -139,7 +145,8 @@ impl RunProgress {
     }
 
     /// Ends the display when the run is over.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        self.tell_of_hosts(true);
         if self.shown == Some(ProgressDisplay::Bar) {
             clear_status();
         }
@@ -205,6 +212,10 @@ impl RunProgress {
             text += &format!("; instances: {} fresh, {} restored", grouped(made), grouped(restored));
         }
         let mut facts = summary_facts(counts);
+        if let Some((lost, of_hosts)) = self.hosts.summary() {
+            text += &format!("; {lost}");
+            facts.extend(of_hosts);
+        }
         facts.push(("seconds", elapsed.as_secs_f64().into()));
         facts.extend(rate.map(|rate| ("items_per_second", rate.into())));
         facts.extend([("instances_made", made.into()), ("instances_restored", restored.into())]);
@@ -278,6 +289,15 @@ impl RunProgress {
 
     pub fn shows_prints(&self) -> bool {
         self.verbose > 0 && !self.quiet
+    }
+
+    /// Prints what is to be told of hosts; at the `end` of the run all of it.
+    fn tell_of_hosts(&mut self, end: bool) {
+        for HostsLine { level, facts, text } in self.hosts.due(self.clock.elapsed(), end) {
+            if !self.quiet {
+                self.say(level, &facts, &format!("wasmpool: {}", MessageLines(&text)));
+            }
+        }
     }
 
     /// Prints a message, above the bar if there is one.
@@ -402,7 +422,20 @@ impl RunWatcher for RunProgress {
         }
     }
 
+    fn host(&mut self, name: &str, change: HostChange) {
+        self.hosts.add(name, change, self.clock.elapsed());
+    }
+
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
+        self.tell_of_hosts(false);
+        let of_hosts = self.hosts.next().map(|next| next.saturating_sub(self.clock.elapsed()));
+        self.show(items, counts).into_iter().chain(of_hosts).min()
+    }
+}
+
+impl RunProgress {
+    /// Draws the bar, or prints a line in its place. Returns when to do so again.
+    fn show(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
         let now = self.clock.elapsed();
         if items > self.before {
             // Until there are more items than were done, the input is waited for, or compared with what was read before.

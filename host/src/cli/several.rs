@@ -34,6 +34,7 @@ use super::stream::{
     columns, config, format, formed, inputs, items, kept, notice, output, progress, read_files, tell_halted, workers,
 };
 use super::units::NamedTask;
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, OutcomeCounts};
 use wasmpool_core::policy::{Failures, Halt, HaltWhen, TaskCall};
@@ -777,6 +778,10 @@ impl OutcomeSink for TaskOutcomes<'_> {
         }
     }
 
+    fn host(&mut self, name: &str, change: HostChange) {
+        self.board.known().progress.host(name, change);
+    }
+
     /// Returns true, since the other tasks continue without this one.
     fn sets_aside(&mut self, why: &Error) -> bool {
         self.given_up = Some(why.clone());
@@ -805,7 +810,7 @@ impl OutcomeSink for TaskOutcomes<'_> {
     fn tick(&mut self, items: u64) -> Option<Duration> {
         self.items = items;
         self.record(|recorder| recorder.tick());
-        if self.shown == self.counts.done && !self.board.known().progress.is_shown() {
+        if self.shown == self.counts.done && !self.board.known().progress.wants_ticks() {
             return None;
         }
         self.show()

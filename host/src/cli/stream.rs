@@ -7,7 +7,7 @@ use wasmpool_run::{tell, tell_as};
 use super::again;
 use super::apart::{self, ApartError, InputLists, ReadFiles};
 #[cfg(feature = "hosts")]
-use super::args::{BrokerArgs, Speculate, ViaStorage};
+use super::args::{BrokerArgs, Speculate, Verbosity, ViaStorage};
 use super::args::{Delimiter, InputFormat, OutputFormat, ShowProgress as When};
 use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
@@ -124,7 +124,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         made.keep();
     }
     let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
-    let RecordedProgress { progress, recorder } = watched;
+    let RecordedProgress { mut progress, recorder } = watched;
     progress.finish();
     let result = result.map(|(exit, _)| exit).map_err(of_run);
     let reported = reports.map_or(Ok(()), |reports| {
@@ -206,7 +206,7 @@ pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error
         nkey: (*options.nkey).clone(),
     };
     let access = access(url, &files)?;
-    let objects = served(&spec.grants.served, &access)?;
+    let objects = served(&spec.grants.served, &access, spec.verbosity)?;
     Ok(Some(CoordinatedRun {
         objects,
         most: (*options.workers).map(|workers| (workers as usize / tasks).max(1)),
@@ -224,12 +224,16 @@ pub fn via(spec: &RunSpec, tasks: usize) -> Result<Option<CoordinatedRun>, Error
 
 /// Finds the objects of a server that the run is granted.
 #[cfg(feature = "hosts")]
-fn served(asked: &[Sourced<ServedObject>], access: &BrokerAccess) -> Result<ObjectsPlace, Error> {
+fn served(asked: &[Sourced<ServedObject>], access: &BrokerAccess, verbosity: Verbosity) -> Result<ObjectsPlace, Error> {
     let Some(first) = asked.first() else {
         return Ok(ObjectsPlace::Nowhere);
     };
     let server = HostName::new(&first.server).map_err(|e| Error::Shared(e.to_string()))?;
-    let FoundObjects { life, objects } = program::ask(access, &server)?;
+    let FoundObjects { life, objects } = program::ask(access, &server, &mut |news| {
+        if !verbosity.quiet {
+            tell!("wasmpool: {}", MessageLines(news));
+        }
+    })?;
     let objects = asked.iter().map(|one| grant_of(one, &objects)).collect::<Result<_, _>>()?;
     Ok(ObjectsPlace::Server(server, FoundObjects { life, objects }))
 }

@@ -20,6 +20,7 @@ pub struct Figures {
     pub doubled: u64,
     pub lies: u64,
     pub overdue: u64,
+    pub lost_hosts: u64,
     pub events: u64,
     /// The hash of all events.
     pub hash: u64,
@@ -43,6 +44,7 @@ impl RunFigures for Figures {
         self.doubled += other.doubled;
         self.lies += other.lies;
         self.overdue += other.overdue;
+        self.lost_hosts += other.lost_hosts;
         self.events += other.events;
         self.hash = self.hash.wrapping_add(other.hash);
     }
@@ -59,7 +61,7 @@ impl std::fmt::Display for Figures {
             "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} chunks given \
              to a second host for being late, {} compared, {} copies taken from hosts, {} outcomes dropped, \
              {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} messages lost, \
-             {} doubled, {} lies, {} chunks kept for too long, {} events",
+             {} doubled, {} lies, {} chunks kept for too long, {} hosts told as lost, {} events",
             self.items,
             self.blamed,
             self.copies,
@@ -76,6 +78,7 @@ impl std::fmt::Display for Figures {
             self.doubled,
             self.lies,
             self.overdue,
+            self.lost_hosts,
             self.events
         )
     }

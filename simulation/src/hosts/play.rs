@@ -12,6 +12,7 @@ use crate::Violation;
 use crate::promise;
 use crate::random::{Random, mix};
 use crate::trace::Trace;
+use wasmpool_core::hosts::{HostChange, HostLoss};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_hosts::chunk::{ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
@@ -151,6 +152,8 @@ pub struct Simulation<'a> {
     doubled: BTreeSet<CopyNumber>,
     deliverers: BTreeMap<SlotId, BTreeSet<u32>>,
     opened: u64,
+    /// Hosts of which the user was told that they serve the run.
+    told: BTreeSet<HostName>,
     /// Number of outcomes of each item.
     outcomes: Vec<u32>,
     emitted: u64,
@@ -218,6 +221,7 @@ impl<'a> Simulation<'a> {
             doubled: BTreeSet::new(),
             deliverers: BTreeMap::new(),
             opened: 0,
+            told: BTreeSet::new(),
             outcomes: vec![0; world.items as usize],
             emitted: 0,
         }
@@ -301,6 +305,36 @@ impl<'a> Simulation<'a> {
     }
 
     // ---- the coordinator ---------------------------------------------------------------------------------------------
+
+    /// Checks what the user is told of a host.
+    fn told_of(&mut self, host: &HostName, change: HostChange) -> Result<(), Violation> {
+        match change {
+            HostChange::Serves { workers } => {
+                promise!(workers > 0, "{host} serves without a worker");
+                promise!(self.told.insert(host.clone()), "the user is told twice that {host} serves");
+            }
+            HostChange::Returns => {
+                promise!(
+                    self.told.insert(host.clone()),
+                    "the user is told that {host} is back, and was not told that it is lost"
+                );
+            }
+            HostChange::Leaves => return Err("a host leaves that was not told to".to_owned()),
+            HostChange::Lost { how, chunks } => {
+                promise!(chunks <= self.chunks.len(), "{chunks} chunks run again, and there are not so many");
+                if how != HostLoss::AnswersNothing {
+                    promise!(!self.world.is_quiet(), "the user is told that {host} is lost, though nothing went wrong");
+                    let told = self.told.remove(host);
+                    promise!(
+                        told || chunks > 0,
+                        "the user is told that {host} is lost, which had nothing to do with the run"
+                    );
+                    self.figures.lost_hosts += 1;
+                }
+            }
+        }
+        Ok(())
+    }
 
     /// Carries out what the scheduler and the slots order.
     fn coordinate(&mut self) -> Result<(), Violation> {
@@ -404,7 +438,8 @@ impl<'a> Simulation<'a> {
                 self.chunks.remove(&slot);
                 self.scheduler.slot_lost(slot, blamed, self.now);
             }
-            Order::Ignored(_) | Order::Shared(_) => {}
+            Order::Shared(_) => {}
+            Order::Host { host, change } => self.told_of(&host, change)?,
             Order::Overdue { .. } => self.figures.overdue += 1,
             Order::Refused(..) => return Err("hosts refused that refuse nothing".to_owned()),
         }

@@ -3,8 +3,10 @@
 //! Each test starts a NATS server and hosts of its own, as processes. Without a server it is left out.
 
 mod access;
+mod first_connection;
 mod lies;
 mod names;
+mod news;
 mod objects;
 mod servers;
 
@@ -497,18 +499,6 @@ fn what_is_not_supported_over_hosts_is_refused_and_named() {
     for url in ["nats://192.0.2.1:4222", "nats://me:secret@127.0.0.1", "http://127.0.0.1"] {
         let said = map(&square).args(["--via", url]).run().exits(2).stderr;
         assert!(said.contains("--via"), "{said}");
-    }
-}
-
-#[test]
-fn a_broker_that_is_not_there_ends_the_run_with_its_address() {
-    let run = map(&wat(SQUARE)).args(["--via", "nats://127.0.0.1:1"]).input("1\n");
-    let host = wasmpool().args(["serve", "--via", "nats://127.0.0.1:1"]);
-    for program in [run, host] {
-        let said = program.run().exits(2).stderr;
-        let wanted =
-            ["127.0.0.1:1 cannot be reached yet: ", "tried for 10 s", ":1 cannot be reached: ", "nats-server -js"];
-        assert!(wanted.iter().all(|part| said.contains(part)), "{said}");
     }
 }
 

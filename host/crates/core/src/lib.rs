@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod chain;
 pub mod failed;
 pub mod guest_grants;
+pub mod hosts;
 pub mod item;
 pub mod item_error;
 pub mod json;

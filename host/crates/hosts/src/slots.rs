@@ -13,7 +13,8 @@
 //! * of a chunk that is checked, nothing is taken until another host has delivered all of its outcomes;
 //! * a chunk that a host does not answer within the time that its items may take, and several times that, runs elsewhere,
 //!   and goes to a host that lost it before only where there is no other;
-//! * no host is blamed, and no chunk, for what the broker lost.
+//! * no host is blamed, and no chunk, for what the broker lost;
+//! * the user can be told of each host that is lost while it serves the run, and how many chunks run again for it.
 //!
 //! The broker is believed in nothing that matters. If it says wrongly how far it has delivered, chunks run twice or late.
 
@@ -32,6 +33,7 @@ use crate::chunk::{ChunkName, CopyNumber};
 use crate::names::{HostLife, HostName};
 use crate::notes::{Refusal, RefusalCause, RunBeat};
 use crate::outcomes::{OutcomesHead, Receipt};
+use wasmpool_core::hosts::{HostChange, HostLoss};
 
 /// Time since the start of the run, as reported by the caller.
 pub type Time = Duration;
@@ -115,8 +117,8 @@ pub enum Order {
     Slots(usize),
     /// Report the loss of this slot to the scheduler. If `blamed`, the chunk has ended all these hosts.
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
-    /// Tell the user that nothing of this host is heard any more.
-    Ignored(HostName),
+    /// Tell the user what has become of this host.
+    Host { host: HostName, change: HostChange },
     /// Tell the user that this host has not answered this chunk in time, which runs elsewhere.
     Overdue { host: HostName, chunk: ChunkName },
     /// Tell the user that two processes speak under the name of this host.
@@ -277,6 +279,8 @@ pub struct Slots {
     /// Number of chunks that were given to a second host because the first answered nothing for very long.
     rescued: u64,
     times: ChunkTimes,
+    /// Hosts that are not heard any more, of which the user was told.
+    silent: BTreeSet<HostName>,
     /// How much the stream is mistrusted: whoever pulls from it may be a host that does not answer.
     mistrust: u32,
 }
@@ -305,6 +309,7 @@ impl Slots {
             doubled: 0,
             rescued: 0,
             times: ChunkTimes::default(),
+            silent: BTreeSet::new(),
             mistrust: 0,
         }
     }
@@ -578,17 +583,19 @@ impl Slots {
                 }
                 let other = HostLife { name: name.clone(), life: known.life };
                 host.begins_after(known);
+                (host.told_serving, host.told_leaving) = (known.told_serving, known.told_leaving);
                 // It has not ended, so that no chunk is to blame.
                 self.give_back(&other, now);
             }
             Some(known) => {
-                let before = known.life;
+                let (life, was_missed) = (known.life, known.is_missed());
                 host.begins_after(known);
                 self.hosts.remove(name);
-                self.lost(&HostLife { name: name.clone(), life: before }, now);
+                self.lost(&HostLife { name: name.clone(), life }, was_missed, HostLoss::Restarted, now);
             }
             None => {}
         }
+        self.tell_of_service(name, &mut host, beat.leaving);
         let gives_back = beat.leaving || beat.refused.is_some();
         self.served |= host.workers > 0;
         self.hosts.insert(name.clone(), host);
@@ -608,6 +615,33 @@ impl Slots {
             self.look_after_all(now);
         }
         self.count();
+    }
+
+    /// Has the user told that a host begins to serve the run, or leaves it.
+    fn tell_of_service(&mut self, name: &HostName, host: &mut ServingHost, leaves: bool) {
+        if host.workers > 0 && !std::mem::replace(&mut host.told_serving, true) {
+            let change = match self.silent.remove(name) {
+                true => HostChange::Returns,
+                false => HostChange::Serves { workers: host.workers },
+            };
+            self.tell_of(name, change);
+        }
+        if leaves && host.told_serving && !std::mem::replace(&mut host.told_leaving, true) {
+            self.tell_of(name, HostChange::Leaves);
+        }
+    }
+
+    fn tell_of(&mut self, host: &HostName, change: HostChange) {
+        self.orders.push_back(Order::Host { host: host.clone(), change });
+    }
+
+    /// Returns the number of chunks that this host has and no other.
+    fn only_with(&self, life: &HostLife) -> usize {
+        let has_it_alone = |slot: &&Slot| {
+            let mut living = slot.copies.iter().filter(|copy| !copy.is_lost()).peekable();
+            living.peek().is_some() && living.all(|copy| copy.host() == Some(life))
+        };
+        self.slots.values().filter(has_it_alone).count()
     }
 
     /// Records that a host holds a copy, and returns true if it does. The first host that names one has it, for as long as that
@@ -716,7 +750,8 @@ impl Slots {
         if host.breaches == MOST_BREACHES {
             host.workers = 0;
             let life = HostLife { name: name.clone(), life: host.life };
-            self.orders.push_back(Order::Ignored(name.clone()));
+            let chunks = self.only_with(&life);
+            self.tell_of(name, HostChange::Lost { how: HostLoss::Breaks, chunks });
             self.give_back(&life, now);
             self.count();
         }
@@ -726,15 +761,15 @@ impl Slots {
 
     /// Reports that time has passed while the broker could be reached.
     pub fn tick(&mut self, now: Time) {
-        let silent: Vec<HostLife> = self
+        let silent: Vec<(HostLife, bool)> = self
             .hosts
             .iter()
             .filter(|(_, host)| !host.is_ignored() && now.saturating_sub(host.heard) >= SILENCE)
-            .map(|(name, host)| HostLife { name: name.clone(), life: host.life })
+            .map(|(name, host)| (HostLife { name: name.clone(), life: host.life }, host.is_missed()))
             .collect();
-        for life in silent {
+        for (life, was_missed) in silent {
             self.hosts.remove(&life.name);
-            self.lost(&life, now);
+            self.lost(&life, was_missed, HostLoss::Silent, now);
         }
         let mut waits = false;
         // Hosts that have lost copies of slots, or who knows which has.
@@ -919,7 +954,14 @@ impl Slots {
     }
 
     /// Handles the end of a host, for which no chunk that it held may be to blame.
-    fn lost(&mut self, life: &HostLife, now: Time) {
+    fn lost(&mut self, life: &HostLife, was_missed: bool, how: HostLoss, now: Time) {
+        let chunks = self.only_with(life);
+        if was_missed || chunks > 0 {
+            if how == HostLoss::Silent {
+                self.silent.insert(life.name.clone());
+            }
+            self.tell_of(&life.name, HostChange::Lost { how, chunks });
+        }
         for slot in self.slots.values_mut() {
             for copy in &mut slot.copies {
                 if matches!(&copy.state, CopyState::Held { host, .. } if host == life) {
@@ -1012,7 +1054,7 @@ impl Slots {
         if !self.config.speculate || self.slots.len() >= self.ordered {
             return;
         }
-        let mut late: Vec<(bool, Time, SlotId)> = Vec::new();
+        let mut late: Vec<(bool, Time, SlotId, HostName)> = Vec::new();
         for (&id, slot) in &self.slots {
             let alone = !slot.doubled && !slot.checked && slot.taking.is_none();
             let mut living = slot.copies.iter().filter(|copy| !copy.is_lost());
@@ -1022,17 +1064,21 @@ impl Slots {
                 && self.times.are_late(&host.name, time)
             {
                 let answers = self.hosts.get(&host.name).is_some_and(|host| host.last_answer >= Some(*since));
-                late.push((answers || !self.times.are_very_late(&host.name, time), *since, id));
+                let counts = answers || !self.times.are_very_late(&host.name, time);
+                late.push((counts, *since, id, host.name.clone()));
             }
         }
         late.sort_unstable();
-        for (counts, _, id) in late {
+        for (counts, _, id, host) in late {
             if counts && self.doubled >= late::most_doubled(self.opened) || !self.give(id, true, now) {
                 return;
             }
             match counts {
                 true => self.doubled += 1,
-                false => self.rescued += 1,
+                false => {
+                    self.rescued += 1;
+                    self.tell_of(&host, HostChange::Lost { how: HostLoss::AnswersNothing, chunks: 1 });
+                }
             }
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.doubled = true;

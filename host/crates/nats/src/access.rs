@@ -217,6 +217,16 @@ impl BrokerAccess {
         format!("{self} cannot be reached yet: {why}; it is tried for {} s", time.as_secs())
     }
 
+    /// Returns in words that the first connection is made, after it was told that it is not.
+    pub(crate) fn reached_at_last(&self) -> String {
+        format!("{self} is reached")
+    }
+
+    /// Returns in words that there is a connection again.
+    pub(crate) fn reached_again(&self) -> String {
+        format!("{self} is there again")
+    }
+
     /// Returns in words that this server does not permit what `what` needs; `why` is what it says.
     pub(crate) fn denial(&self, what: impl fmt::Display, why: &str) -> String {
         format!("{self} does not permit what {what} needs: {}", ForeignText::of(why))

@@ -8,6 +8,7 @@
 //! crate `nkeys`), so that wasmtime would be compiled a second time for all that does not have it; and it keeps what is written
 //! without a connection for the next one, where it would come a second time.
 
+mod first;
 mod tls;
 mod wire;
 
@@ -19,6 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::access::{AccessError, BrokerAccess};
+pub use first::FIRST_CONNECTION;
+use first::{FirstConnection, Missing};
 use tls::Tls;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::error::Error;
@@ -30,15 +33,13 @@ pub use wire::{Message, ServerInfo};
 const IDLE: Duration = Duration::from_secs(1);
 /// Number of such questions in a row without an answer after which the connection is given up.
 const MOST_UNANSWERED: u32 = 5;
-/// Time that connecting, and writing, may take.
+/// Time that connecting, greeting, and writing may take each.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for which the server is waited for at a time while it greets.
+const GREETING: Duration = Duration::from_millis(250);
 /// The pauses between tries to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Time within which the server has to be reached by a program that has not reached it before.
-pub const FIRST_CONNECTION: Duration = Duration::from_secs(10);
-/// Time without the first connection from which on the user is told what is waited for.
-pub const FIRST_TOLD: Duration = Duration::from_secs(2);
 /// Time without anything from the server after which the silence of others means nothing.
 pub const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Number of bytes that are gathered before they are written.
@@ -51,9 +52,13 @@ const OF_MESSAGE: usize = 256;
 #[derive(Debug)]
 pub enum ClientEvent {
     Connected(ServerInfo),
+    /// There is no first connection yet: this is for the user, and told once. It is tried again.
+    NotYet(String),
+    /// There is no first connection, and none is tried any more: the program ends with this error.
+    Never(Error),
     /// There is none any more, or still none, for this reason. It is tried again.
     Disconnected(io::Error),
-    /// Server and client do not come together, for a reason that lasts. It is tried again all the same.
+    /// Server and client do not come together again, for a reason that lasts. It is tried again all the same.
     Refused(ConnectionRefused),
     /// The server lets this client not do something, in its own words.
     Denied(String),
@@ -125,7 +130,7 @@ pub enum ConnectionRefused {
 
 impl ConnectionRefused {
     /// Returns the error that a program ends with if it never had a connection.
-    pub fn into_error(self, access: &BrokerAccess) -> Error {
+    fn into_error(self, access: &BrokerAccess) -> Error {
         let said = format!("{access} cannot be used: {self}");
         match self {
             ConnectionRefused::Login(_) => Error::BrokerLogin(said),
@@ -135,6 +140,11 @@ impl ConnectionRefused {
             }
         }
     }
+}
+
+/// Returns the error of a program to which its client tells nothing any more.
+pub fn connection_ended() -> Error {
+    Error::Bug("the connection to the message system ended".to_owned())
 }
 
 /// Bytes that a message may have at every server that is of use: what hosts and runs say of themselves is sent whole.
@@ -268,49 +278,79 @@ impl Shared {
 
     fn read_for_ever(&self, tell: &mut dyn FnMut(ClientEvent)) {
         let mut pause = FIRST_PAUSE;
+        let mut first = FirstConnection::default();
         let mut logins_refused = 0;
         while !self.ended.load(Ordering::SeqCst) {
-            let ended = self.connect().and_then(|(incoming, info)| {
+            let ended = self.connect(&mut first, tell).and_then(|(incoming, info)| {
                 (pause, logins_refused) = (FIRST_PAUSE, 0);
+                first.make();
                 tell(ClientEvent::Connected(info));
                 self.read(incoming, tell)
             });
             self.half().close();
             match ended {
-                Err(ConnectionEnd::Io(e)) => tell(ClientEvent::Disconnected(e)),
+                Ok(()) => return,
                 // A server that is reading its configuration again refuses whoever logs in at that moment.
                 Err(ConnectionEnd::Refused(ConnectionRefused::Login(_))) if logins_refused == 0 => logins_refused += 1,
-                Err(ConnectionEnd::Refused(why)) => tell(ClientEvent::Refused(why)),
-                Ok(()) => return,
+                Err(ConnectionEnd::Io(e)) if first.is_made() => tell(ClientEvent::Disconnected(e)),
+                Err(ConnectionEnd::Refused(why)) if first.is_made() => tell(ClientEvent::Refused(why)),
+                Err(ConnectionEnd::Refused(why)) => return tell(ClientEvent::Never(why.into_error(&self.access))),
+                Err(ConnectionEnd::Io(e)) => {
+                    if self.miss(&mut first, &e, tell) == Missing::Late {
+                        return tell(ClientEvent::Never(self.access.unreachable(e)));
+                    }
+                }
             }
             if !self.ended.load(Ordering::SeqCst) {
-                thread::sleep(pause);
+                thread::sleep(first.wait(self.started.elapsed(), pause));
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    fn connect(&self) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
+    /// Handles that there is no first connection yet.
+    fn miss(&self, first: &mut FirstConnection, why: &io::Error, tell: &mut dyn FnMut(ClientEvent)) -> Missing {
+        let missing = first.miss(self.started.elapsed());
+        if missing == Missing::Told {
+            tell(ClientEvent::NotYet(self.access.not_yet_reached(why, FIRST_CONNECTION)));
+        }
+        missing
+    }
+
+    fn connect(
+        &self,
+        first: &mut FirstConnection,
+        tell: &mut dyn FnMut(ClientEvent),
+    ) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         for address in self.access.url.addresses()? {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => return self.greet(stream),
+            match TcpStream::connect_timeout(&address, first.wait(self.started.elapsed(), PATIENCE)) {
+                Ok(stream) => {
+                    let mut goes_on = || first.is_made() || self.miss(first, &no_answer(), tell) != Missing::Late;
+                    return self.greet(stream, &mut goes_on);
+                }
                 Err(e) => last = e,
             }
         }
         Err(last.into())
     }
 
-    fn greet(&self, stream: TcpStream) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
+    /// Logs in to a server, as long as `goes_on` returns true, which is asked now and then.
+    fn greet(
+        &self,
+        stream: TcpStream,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(Incoming, ServerInfo), ConnectionEnd> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(GREETING))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut incoming = Incoming { stream, tls: None, parser: Parser::default() };
+        let mut greeting = Greeting { stream: incoming.stream.try_clone()?, until: Instant::now() + PATIENCE, goes_on };
         let info = loop {
             match incoming.parser.next()? {
                 Some(Operation::Info(info)) => break info,
                 Some(_) => {}
-                None => self.receive_soon(&mut incoming)?,
+                None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
             }
         };
         if info.max_payload < LEAST_PAYLOAD {
@@ -323,7 +363,7 @@ impl Shared {
                 return Err(ConnectionRefused::NoTls.into());
             }
             let config = self.access.tls().map_err(ConnectionRefused::from)?;
-            incoming.tls = Some(Arc::new(Tls::handshake(config, url.host(), &mut incoming.stream)?));
+            incoming.tls = Some(Arc::new(Tls::handshake(config, url.host(), &mut greeting)?));
             // What came in plain text is not part of what follows.
             incoming.parser = Parser::default();
         }
@@ -331,39 +371,33 @@ impl Shared {
         let mut hello = Vec::new();
         wire::connect(&Connect::new(&self.name, tls, identity.as_deref(), info.nonce.as_deref()), &mut hello);
         let hello = incoming.tls.as_ref().map_or_else(|| Ok(hello.clone()), |tls| tls.seal(&hello))?;
-        incoming.stream.write_all(&hello)?;
+        greeting.write_all(&hello)?;
         loop {
             match incoming.parser.next()? {
                 Some(Operation::Pong) => break,
                 Some(Operation::Error(why)) => return Err(ConnectionRefused::Login(why).into()),
                 Some(_) => {}
-                None => self.receive_soon(&mut incoming)?,
+                None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
             }
         }
-        incoming.stream.set_read_timeout(Some(IDLE))?;
+        let Greeting { stream, .. } = greeting;
+        stream.set_read_timeout(Some(IDLE))?;
         incoming.parser.allow(info.max_payload);
         let mut half = self.half();
         half.gathered.clear();
         let WritingHalf { gathered, subjects, .. } = &mut *half;
         subjects.iter().enumerate().for_each(|(at, subject)| wire::subscribe(subject, at + 1, gathered));
-        half.stream = Some(incoming.stream.try_clone()?);
+        half.stream = Some(stream);
         half.tls = incoming.tls.clone();
         half.flush();
         drop(half);
         Ok((incoming, info))
     }
 
-    /// Receives something while greeting, when the server has to say something.
-    fn receive_soon(&self, incoming: &mut Incoming) -> io::Result<()> {
-        self.receive(incoming).map_err(|e| match e.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => io::Error::new(ErrorKind::TimedOut, "it does not answer"),
-            _ => e,
-        })
-    }
-
-    fn receive(&self, incoming: &mut Incoming) -> io::Result<()> {
+    /// Receives something from the server.
+    fn receive(&self, from: &mut dyn Read, tls: Option<&Tls>, parser: &mut Parser) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
-        let count = match incoming.stream.read(&mut bytes) {
+        let count = match from.read(&mut bytes) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -371,9 +405,9 @@ impl Shared {
         };
         self.heard.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
         let received = bytes.get(..count).unwrap_or_default();
-        match &incoming.tls {
-            None => incoming.parser.feed(received),
-            Some(tls) => tls.open(received, |bytes| incoming.parser.feed(bytes))?,
+        match tls {
+            None => parser.feed(received),
+            Some(tls) => tls.open(received, |bytes| parser.feed(bytes))?,
         }
         Ok(())
     }
@@ -404,7 +438,8 @@ impl Shared {
                 return Ok(());
             }
             self.backlog.wait_for_room();
-            match self.receive(&mut incoming) {
+            let Incoming { stream, tls, parser } = &mut incoming;
+            match self.receive(stream, tls.as_deref(), parser) {
                 Ok(()) => unanswered = 0,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     unanswered += 1;
@@ -426,6 +461,40 @@ struct Incoming {
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
     parser: Parser,
+}
+
+/// A connection until the server has let this client in, which has to be soon, however much the server says until then.
+struct Greeting<'a> {
+    stream: TcpStream,
+    until: Instant,
+    /// Returns true if the server is waited for any longer. Asked now and then.
+    goes_on: &'a mut dyn FnMut() -> bool,
+}
+
+impl Read for Greeting<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        while Instant::now() < self.until && (self.goes_on)() {
+            match self.stream.read(bytes) {
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                read => return read,
+            }
+        }
+        Err(no_answer())
+    }
+}
+
+impl Write for Greeting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "it does not answer")
 }
 
 /// The reason why a connection ended.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::BrokerAccess;
-use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, FIRST_TOLD, Message};
+use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, Message};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::objects::far::{self, FarInput, ServedObjects};
@@ -561,7 +561,7 @@ impl CoordinatorThread {
                 self.away_since = None;
                 self.slots.broker_back(now);
                 if std::mem::take(&mut self.told_away) {
-                    self.tell(RemoteEvent::News(format!("{} is there again", self.access)));
+                    self.tell(RemoteEvent::News(self.access.reached_again()));
                 }
             }
             (true, None) => self.slots.tick(now),
@@ -688,26 +688,23 @@ impl CoordinatorThread {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
                 self.refused = None;
+                if self.broker == BrokerState::Never && std::mem::take(&mut self.told_away) {
+                    self.tell(RemoteEvent::News(self.access.reached_at_last()));
+                }
                 self.ask_server_first();
                 match self.resumes {
                     true => self.ask_for_other(),
                     false => self.make_stream(),
                 }
             }
-            ClientEvent::Disconnected(e) if self.broker == BrokerState::Never => {
-                let now = self.now();
-                if now >= FIRST_CONNECTION {
-                    self.tell(RemoteEvent::Failed(self.access.unreachable(e)));
-                } else if now >= FIRST_TOLD && !std::mem::replace(&mut self.told_away, true) {
-                    self.tell(RemoteEvent::News(self.access.not_yet_reached(e, FIRST_CONNECTION)));
-                }
+            ClientEvent::NotYet(said) => {
+                self.told_away = true;
+                self.tell(RemoteEvent::News(said));
             }
+            ClientEvent::Never(why) => self.tell(RemoteEvent::Failed(why)),
             ClientEvent::Disconnected(e) => {
                 self.broker = BrokerState::Away;
                 self.cut_off(&e);
-            }
-            ClientEvent::Refused(why) if self.broker == BrokerState::Never => {
-                self.tell(RemoteEvent::Failed(why.into_error(&self.access)));
             }
             ClientEvent::Refused(why) => {
                 self.broker = BrokerState::Away;
@@ -1113,9 +1110,7 @@ impl CoordinatorThread {
                 Order::Shared(host) => self.tell(RemoteEvent::News(format!(
                     "two hosts have the name {host}: only the one that began first is heard; give the other another name"
                 ))),
-                Order::Ignored(host) => self.tell(RemoteEvent::News(format!(
-                    "host {host} breaks the protocol: nothing of it is heard any more, and what it had runs elsewhere"
-                ))),
+                Order::Host { host, change } => self.tell(RemoteEvent::Host(host.shared(), change)),
             }
         }
     }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, FIRST_CONNECTION, FIRST_TOLD, Message};
+use crate::client::{Client, ClientEvent, Message, connection_ended};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -115,7 +115,7 @@ impl Host {
         let client = Arc::new(client);
         client.subscribe(&format!("{inbox}.>"));
         client.subscribe(&subjects::host(&settings.name));
-        let (started, now) = (Instant::now(), Instant::now());
+        let now = Instant::now();
         let room = Cell::new(settings.buffer);
         let context =
             HostContext { settings, life, inbox, client, tunnels, longest_part: 1, leaving: false, full: false, room };
@@ -124,10 +124,8 @@ impl Host {
             context,
             runs,
             sender,
-            started,
             next_beat: now,
             next_look: now,
-            connected: false,
             begins: None,
             begun: false,
             told_refused: false,
@@ -142,15 +140,12 @@ struct Serving {
     context: HostContext,
     runs: BTreeMap<RunId, ServedRun>,
     sender: Sender<Input>,
-    started: Instant,
     next_beat: Instant,
     next_look: Instant,
-    /// True once the broker was reached.
-    connected: bool,
     /// When the host begins to serve, if no other has its name, and true once it has.
     begins: Option<Instant>,
     begun: bool,
-    /// True once it was told that there is no connection yet, or that the server refuses one.
+    /// True once it was told that the server refuses a connection.
     told_refused: bool,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
@@ -222,25 +217,19 @@ impl Serving {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
                 self.told_refused = false;
-                self.connected = true;
                 match self.begun {
                     false => self.begins = Some(Instant::now() + NAME_ASKED),
-                    true => tell(&format!("{access} is there again")),
+                    true => tell(&access.reached_again()),
                 }
                 self.runs.values_mut().for_each(ServedRun::reconnected);
                 self.beat();
                 Ok(())
             }
-            ClientEvent::Disconnected(e) if !self.connected && self.started.elapsed() >= FIRST_CONNECTION => {
-                Err(access.unreachable(e))
-            }
-            ClientEvent::Disconnected(e) if !self.connected => {
-                if self.started.elapsed() >= FIRST_TOLD && !std::mem::replace(&mut self.told_refused, true) {
-                    tell(&access.not_yet_reached(e, FIRST_CONNECTION));
-                }
+            ClientEvent::NotYet(said) => {
+                tell(&said);
                 Ok(())
             }
-            ClientEvent::Refused(why) if !self.connected => Err(why.into_error(access)),
+            ClientEvent::Never(why) => Err(why),
             ClientEvent::Refused(why) => {
                 if std::mem::replace(&mut self.told_refused, true) {
                     return Ok(());
@@ -436,27 +425,30 @@ impl Serving {
     }
 }
 
-/// Listens for this long which hosts there are.
+/// Listens for this long which hosts there are. `tell` is given what the user may want to know meanwhile.
 ///
 /// # Errors
 ///
 /// [`Error::Broker`] if the message system cannot be reached.
-pub fn hosts(access: &BrokerAccess, time: Duration) -> Result<BTreeMap<HostName, HostBeat>, Error> {
+pub fn hosts(
+    access: &BrokerAccess,
+    time: Duration,
+    tell: &mut dyn FnMut(&str),
+) -> Result<BTreeMap<HostName, HostBeat>, Error> {
     let (sender, inputs) = mpsc::channel();
     let client = Client::start(access.clone(), "wasmpool hosts", move |event| {
         let _ = sender.send(event);
     })?;
     client.subscribe(subjects::ALL_HOSTS);
-    let mut until = Instant::now() + FIRST_CONNECTION;
     let mut found = BTreeMap::new();
-    let mut reached = false;
-    let mut why = "it does not answer".to_owned();
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
+    // Without the first connection, that there is none comes at last.
+    let mut until = None::<Instant>;
+    loop {
+        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         match inputs.recv_timeout(left) {
-            Ok(ClientEvent::Connected(_)) => {
-                reached = true;
-                until = Instant::now() + time;
-            }
+            Ok(ClientEvent::Connected(_)) => until = Some(Instant::now() + time),
+            Ok(ClientEvent::NotYet(said)) => tell(&said),
+            Ok(ClientEvent::Never(why)) => return Err(why),
             Ok(ClientEvent::Message(message, _held)) => {
                 if let (Some(host), Some(beat)) = (subjects::beating(&message.subject), notes::read(&message.payload))
                     && !matches!(beat, HostBeat { starting: true, .. })
@@ -464,16 +456,12 @@ pub fn hosts(access: &BrokerAccess, time: Duration) -> Result<BTreeMap<HostName,
                     found.insert(host, beat);
                 }
             }
-            Ok(ClientEvent::Disconnected(e)) => why = e.to_string(),
-            Ok(ClientEvent::Refused(refused)) => return Err(refused.into_error(access)),
+            Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_)) => {}
             Ok(ClientEvent::Denied(said)) => {
                 return Err(Error::BrokerLogin(access.denial("the list of hosts", &said)));
             }
-            Err(_) => break,
+            Err(RecvTimeoutError::Timeout) => return Ok(found),
+            Err(RecvTimeoutError::Disconnected) => return Err(connection_ended()),
         }
-    }
-    match reached {
-        true => Ok(found),
-        false => Err(access.unreachable(why)),
     }
 }

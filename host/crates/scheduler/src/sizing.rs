@@ -19,9 +19,21 @@ const MAX_BYTES_ALONE: usize = 512 << 10;
 /// Amount of work that is not divided: by the time another worker has woken up for half of it, all of it would be done.
 const TRIFLE: Duration = Duration::from_micros(100);
 
-/// Like `TARGET` and `MAX_BYTES`, for a slot on other machines, to which a chunk takes far longer.
-const TARGET_AFAR: Duration = Duration::from_millis(50);
+/// Like `TARGET`, for a slot on other machines. All who carry a chunk there and back spend 0.3 to 0.5 ms of processor time on
+/// it. Items are measured by the clock, and where four processes share a processor, a quarter of this is work: still about
+/// 100 times as much. Hosts pull chunks ahead that take up to 250 ms, so this stays well below that.
+const TARGET_AFAR: Duration = Duration::from_millis(150);
+/// Like `MAX_BYTES` and `TRIFLE`, for a slot on other machines, to which a chunk takes far longer.
 const MAX_BYTES_AFAR: usize = 256 << 10;
+const TRIFLE_AFAR: Duration = Duration::from_millis(2);
+
+/// Weight of an item in the quick average that is slower than the average, and of one that is not. Slow items count more:
+/// a chunk that is too small costs microseconds, one that is too large delays the outcomes of others.
+const SLOWER: f64 = 1.0 / 8.0;
+const FASTER: f64 = 1.0 / 32.0;
+/// Both, for a slot on other machines, where a chunk that is too small has a cost, too. On a busy host a third of all items
+/// may wait for a processor; if they counted four times as much, chunks would be half as large as the time that items take.
+const EVEN: f64 = 1.0 / 16.0;
 
 /// Number of items per chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +49,10 @@ pub enum ChunkSize {
 pub(super) struct ChunkSizer {
     target: Duration,
     max_bytes: usize,
+    /// Amount of work that is not divided.
+    trifle: Duration,
+    /// Weights of a slower and of a faster item in the quick average.
+    weights: (f64, f64),
     /// Time per item, in nanoseconds; `None` until an item has been measured.
     item: Option<MovingAverages>,
 }
@@ -64,11 +80,9 @@ impl MovingAverages {
         MovingAverages { quick: ns, slow: ns, count: 1.0, weight: 1.0 }
     }
 
-    fn add(&mut self, ns: f64) {
+    fn add(&mut self, ns: f64, (slower, faster): (f64, f64)) {
         let quick = ns.min(self.quick.max(100.0) * MovingAverages::MOST);
-        // Slow items count more than fast ones: a chunk that is too small costs microseconds, one that is too large
-        // delays the outcomes of others.
-        self.quick += (quick - self.quick) * if quick > self.quick { 1.0 / 8.0 } else { 1.0 / 32.0 };
+        self.quick += (quick - self.quick) * if quick > self.quick { slower } else { faster };
         if self.count < MovingAverages::LONG {
             self.count += 1.0;
             self.weight = 1.0 / self.count;
@@ -83,12 +97,13 @@ impl MovingAverages {
 
 impl ChunkSizer {
     pub(super) fn new() -> Self {
-        ChunkSizer { target: TARGET, max_bytes: MAX_BYTES, item: None }
+        ChunkSizer { target: TARGET, max_bytes: MAX_BYTES, trifle: TRIFLE, weights: (SLOWER, FASTER), item: None }
     }
 
     /// Returns a sizer for slots on other machines.
     pub(super) fn of_slots() -> Self {
-        ChunkSizer { target: TARGET_AFAR, max_bytes: MAX_BYTES_AFAR, item: None }
+        let (target, max_bytes, trifle) = (TARGET_AFAR, MAX_BYTES_AFAR, TRIFLE_AFAR);
+        ChunkSizer { target, max_bytes, trifle, weights: (EVEN, EVEN), item: None }
     }
 
     /// Prepares for callers who may come at any time.
@@ -101,7 +116,7 @@ impl ChunkSizer {
         let ns = (elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())) as f64;
         match &mut self.item {
             None => self.item = Some(MovingAverages::of_first(ns)),
-            Some(average) => average.add(ns),
+            Some(average) => average.add(ns, self.weights),
         }
     }
 
@@ -125,7 +140,7 @@ impl ChunkSizer {
     pub(super) fn cut(&self, size: ChunkSize, pending: &VecDeque<u32>, most: usize, share: usize) -> usize {
         let (items, max_bytes) = match size {
             ChunkSize::Fixed(n) => (n as usize, usize::MAX),
-            ChunkSize::Auto => (self.auto().min(share.max(self.worth(TRIFLE))), self.max_bytes),
+            ChunkSize::Auto => (self.auto().min(share.max(self.worth(self.trifle))), self.max_bytes),
         };
         let limit = items.min(most).max(1);
         let (mut count, mut bytes) = (0, 0);
@@ -168,9 +183,16 @@ mod tests {
     const FAST: Duration = Duration::from_nanos(500);
 
     fn after(items: impl IntoIterator<Item = Duration>) -> usize {
-        let mut sizer = ChunkSizer::new();
+        measured(ChunkSizer::new(), items).auto()
+    }
+
+    fn afar(items: impl IntoIterator<Item = Duration>) -> usize {
+        measured(ChunkSizer::of_slots(), items).auto()
+    }
+
+    fn measured(mut sizer: ChunkSizer, items: impl IntoIterator<Item = Duration>) -> ChunkSizer {
         items.into_iter().for_each(|elapsed| sizer.measured(elapsed));
-        sizer.auto()
+        sizer
     }
 
     fn fast(count: usize) -> impl Iterator<Item = Duration> {
@@ -200,5 +222,35 @@ mod tests {
     #[test]
     fn a_slow_first_item_is_soon_outweighed() {
         assert!(after([Duration::from_millis(3)].into_iter().chain(fast(1_000))) > 1_000);
+    }
+
+    /// Items of 1 ms, of which each third waits 9 ms for its processor: they take 4 ms on average.
+    fn interrupted(count: usize) -> impl Iterator<Item = Duration> {
+        (0..count).map(|at| Duration::from_millis(if at % 3 == 0 { 10 } else { 1 }))
+    }
+
+    #[test]
+    fn a_chunk_afar_has_as_many_items_as_its_time_has_room_for_also_where_processors_are_scarce() {
+        assert!((30..=38).contains(&afar(interrupted(1000))), "{}", afar(interrupted(1000)));
+        // On this machine, where a chunk costs next to nothing, few are better than too many.
+        assert!(after(interrupted(1000)) <= 2);
+    }
+
+    #[test]
+    fn items_that_take_a_second_travel_alone() {
+        assert_eq!(afar(std::iter::repeat_n(Duration::from_secs(1), 100)), 1);
+        let first_quick = std::iter::repeat_n(Duration::from_millis(1), 100);
+        assert_eq!(afar(first_quick.chain(std::iter::repeat_n(Duration::from_secs(1), 20))), 1);
+    }
+
+    #[test]
+    fn the_last_items_are_divided_afar_only_as_far_as_that_is_worth_the_way() {
+        let (hundred, one) = (Duration::from_micros(100), Duration::from_millis(1));
+        let pending: VecDeque<u32> = std::iter::repeat_n(10, 100).collect();
+        let last = |item: Duration| {
+            let sizer = measured(ChunkSizer::of_slots(), std::iter::repeat_n(item, 5000));
+            sizer.cut(ChunkSize::Auto, &pending, usize::MAX, 1)
+        };
+        assert_eq!((last(hundred), last(one), last(one * 10)), (20, 2, 1));
     }
 }

@@ -23,6 +23,7 @@ use super::units::ReportForm;
 use super::whole::WholeFile;
 use figures::{Report, RunEndFigures};
 pub use record::RunRecorder;
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{GuestOutput, OutcomeCounts};
 use wasmpool_core::text::ForeignText;
@@ -243,6 +244,10 @@ impl RunWatcher for RecordedProgress {
 
     fn news(&mut self, text: &str) {
         self.progress.news(text);
+    }
+
+    fn host(&mut self, name: &str, change: HostChange) {
+        self.progress.host(name, change);
     }
 
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {

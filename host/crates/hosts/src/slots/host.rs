@@ -32,6 +32,9 @@ pub(super) struct ServingHost {
     /// The later one of two processes that live under this name at the same time, and whether that was told.
     pub rival: Option<u64>,
     pub told_rival: bool,
+    /// True once the user was told that it serves the run, and that it leaves it.
+    pub told_serving: bool,
+    pub told_leaving: bool,
 }
 
 impl ServingHost {
@@ -51,6 +54,7 @@ impl ServingHost {
     pub fn goes_on(&mut self, known: &ServingHost) {
         self.begins_after(known);
         self.before = known.before;
+        (self.told_serving, self.told_leaving) = (known.told_serving, known.told_leaving);
     }
 
     /// Keeps in mind what was known of another life under this name.
@@ -77,6 +81,11 @@ impl ServingHost {
         let taken = self.answered.saturating_add(self.holds);
         let most = if self.loses() { 1 } else { FIRST_WORKERS.saturating_add(taken.saturating_mul(2)) };
         self.workers.min(most)
+    }
+
+    /// Returns true if it is a loss for the run that the host is there no more, whatever it had.
+    pub fn is_missed(&self) -> bool {
+        self.told_serving && !self.told_leaving
     }
 
     /// Returns true if nothing of the host is heard any more.

@@ -17,8 +17,26 @@ fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
+/// Returns the orders but those that tell the user what becomes of hosts.
 fn orders(slots: &mut Slots) -> Vec<Order> {
-    std::iter::from_fn(|| slots.next_order()).collect()
+    std::iter::from_fn(|| slots.next_order()).filter(|order| !matches!(order, Order::Host { .. })).collect()
+}
+
+/// Returns what the user is told of hosts.
+fn told(slots: &mut Slots) -> Vec<(String, HostChange)> {
+    let change = |order| match order {
+        Order::Host { host, change } => Some((host.to_string(), change)),
+        _ => None,
+    };
+    std::iter::from_fn(|| slots.next_order()).filter_map(change).collect()
+}
+
+fn lost(name: &str, how: HostLoss, chunks: usize) -> (String, HostChange) {
+    (name.to_owned(), HostChange::Lost { how, chunks })
+}
+
+fn serves(name: &str) -> (String, HostChange) {
+    (name.to_owned(), HostChange::Serves { workers: 1 })
 }
 
 fn beat(slots: &mut Slots, name: &str, life: u64, held: &[CopyNumber], now: Time) {
@@ -197,8 +215,12 @@ fn the_rest_of_a_chunk_is_given_back_if_its_host_ends_between_two_parts() {
 #[test]
 fn a_host_that_lies_three_times_is_not_heard_any_more() {
     let mut slots = with_chunk();
-    (0..3).for_each(|_| slots.breach(&host("a"), s(1)));
-    assert_eq!(orders(&mut slots), [Order::Ignored(host("a")), Order::Slots(0)]);
+    beat(&mut slots, "a", 1, &[0], s(0));
+    (0..2).for_each(|_| slots.breach(&host("a"), s(1)));
+    assert_eq!(told(&mut slots), []);
+    slots.breach(&host("a"), s(1));
+    assert_eq!(told(&mut slots), [lost("a", HostLoss::Breaks, 1)]);
+    assert_eq!(slots.serving(), (0, 0));
     assert!(slots.ignores(&host("a")) && !slots.ignores(&host("b")));
     // Not even under a new life.
     beat(&mut slots, "a", 2, &[0], s(2));
@@ -210,7 +232,7 @@ fn a_host_that_lies_three_times_is_not_heard_any_more() {
 fn a_host_that_never_told_of_itself_is_ignored_like_any_other() {
     let mut slots = with_chunk();
     (0..9).for_each(|_| slots.breach(&host("x"), s(1)));
-    assert_eq!(orders(&mut slots), [Order::Ignored(host("x"))]);
+    assert_eq!(told(&mut slots), [lost("x", HostLoss::Breaks, 0)]);
     beat(&mut slots, "x", 1, &[0], s(1));
     assert_eq!(orders(&mut slots), []);
 }
@@ -578,9 +600,16 @@ fn chunks_of_a_host_that_answers_nothing_run_elsewhere_however_many_they_are() {
     // One of the four for being late, and all once there is no hope.
     let given = pass_with(&mut slots, hosts, 2, 29);
     assert_eq!(given, [Order::Give { slot: 0, copy: 4, host: life("b") }]);
-    let given = pass_with(&mut slots, hosts, 30, 30);
+    for (name, workers, held) in [("holds", 3, &[0, 1, 2][..]), ("b", 4, &[4])] {
+        let beat = RunBeat { life: 1, workers, held: held.to_vec(), ..RunBeat::default() };
+        slots.beat(&host(name), &beat, s(30));
+    }
+    slots.tick(s(30));
+    let all: Vec<Order> = std::iter::from_fn(|| slots.next_order()).filter(|order| *order != Order::Ask).collect();
     let give = |slot, copy| Order::Give { slot, copy, host: life("b") };
-    assert_eq!(given, [give(1, 5), give(2, 6)]);
+    let change = HostChange::Lost { how: HostLoss::AnswersNothing, chunks: 1 };
+    let tell = || Order::Host { host: host("holds"), change };
+    assert_eq!(all, [give(1, 5), tell(), give(2, 6), tell()]);
     assert_eq!((slots.doubled(), slots.rescued()), (1, 2));
 }
 
@@ -628,4 +657,78 @@ fn a_host_that_tells_nothing_is_no_first_of_two() {
     assert_eq!(orders(&mut slots), [Order::Give { slot: 0, copy: 2, host: life("c") }]);
     assert_eq!(slots.outcomes(&host("b"), &head(1, 1, 0, true), s(2)), Verdict::Unwanted);
     assert_eq!(slots.outcomes(&host("c"), &head(1, 2, 0, true), s(3)), TAKE);
+}
+
+#[test]
+fn the_user_is_told_of_a_silent_host_once_and_how_many_of_its_chunks_run_again() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "b", 1, &[], s(0));
+    slots.open(1, ChunkName { first: 10, ..CHUNK }, s(0));
+    slots.open(2, ChunkName { first: 20, ..CHUNK }, s(0));
+    beat(&mut slots, "a", 1, &[0, 1], s(0));
+    assert_eq!(told(&mut slots), [serves("b")]);
+    for second in 1..20 {
+        beat(&mut slots, "b", 1, &[2], s(second));
+        slots.tick(s(second));
+        let expected = if second == 5 { vec![lost("a", HostLoss::Silent, 2)] } else { vec![] };
+        assert_eq!(told(&mut slots), expected, "after {second} s");
+    }
+    beat(&mut slots, "a", 1, &[], s(20));
+    beat(&mut slots, "a", 1, &[], s(21));
+    assert_eq!(told(&mut slots), [("a".to_owned(), HostChange::Returns)]);
+}
+
+#[test]
+fn the_user_is_told_of_a_host_that_was_started_again() {
+    let mut slots = with_chunk();
+    beat(&mut slots, "a", 1, &[0], s(1));
+    told(&mut slots);
+    beat(&mut slots, "a", 2, &[], s(2));
+    assert_eq!(told(&mut slots), [lost("a", HostLoss::Restarted, 1), serves("a")]);
+}
+
+#[test]
+fn a_chunk_that_another_host_has_too_is_not_told_as_run_again() {
+    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
+    beat(&mut slots, "a", 1, &[], s(0));
+    beat(&mut slots, "b", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    slots.confirmed(0, 100, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    orders(&mut slots);
+    for second in 1..=5 {
+        beat(&mut slots, "b", 1, &[1], s(second));
+        slots.tick(s(second));
+    }
+    assert_eq!(told(&mut slots), [lost("a", HostLoss::Silent, 0)]);
+}
+
+#[test]
+fn a_host_that_leaves_is_told_as_leaving_and_its_silence_is_no_loss() {
+    let mut slots = with_chunk();
+    let leaving = |slots: &mut Slots, held: &[CopyNumber], now| {
+        let beat = RunBeat { life: 1, workers: 1, held: held.to_vec(), leaving: true, ..RunBeat::default() };
+        slots.beat(&host("a"), &beat, now);
+    };
+    leaving(&mut slots, &[0], s(1));
+    leaving(&mut slots, &[0], s(2));
+    assert_eq!(told(&mut slots), [("a".to_owned(), HostChange::Leaves)]);
+    // If it ends before it has answered what it held, that is.
+    slots.tick(s(7));
+    assert_eq!(told(&mut slots), [lost("a", HostLoss::Silent, 1)]);
+    let mut slots = with_chunk();
+    leaving(&mut slots, &[], s(1));
+    told(&mut slots);
+    slots.tick(s(7));
+    assert_eq!(told(&mut slots), []);
+}
+
+#[test]
+fn a_host_that_never_served_the_run_is_not_missed() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let refused = Refusal { cause: RefusalCause::Host, message: "no".to_owned() };
+    slots.beat(&host("a"), &RunBeat { life: 1, workers: 1, refused: Some(refused), ..RunBeat::default() }, s(0));
+    slots.beat(&host("b"), &RunBeat { life: 1, ..RunBeat::default() }, s(0));
+    slots.tick(s(9));
+    assert_eq!(told(&mut slots), []);
 }

@@ -4,7 +4,6 @@
 //! waiting by a writer whose server does not read, which may be because it waits for the reader.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::ServerName;
@@ -36,7 +35,11 @@ pub struct Tls(Mutex<ClientConnection>);
 
 impl Tls {
     /// Agrees with the server on keys, once its certificate is found to be for this host.
-    pub fn handshake(config: Arc<ClientConfig>, host: &str, stream: &mut TcpStream) -> Result<Tls, HandshakeError> {
+    pub fn handshake(
+        config: Arc<ClientConfig>,
+        host: &str,
+        stream: &mut (impl Read + Write),
+    ) -> Result<Tls, HandshakeError> {
         let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(config, host).map_err(io::Error::other)?;
         while connection.is_handshaking() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::near::{self, NearInbox, NearInput, Route, SharedRoom};
 use super::server_in_words;
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, FIRST_CONNECTION};
+use crate::client::{Client, ClientEvent, connection_ended};
 use crate::presence::machine_name;
 use crate::random;
 use wasmpool_core::share::{MOST_OBJECTS, ObjectGrant, SharedGrants, is_name};
@@ -48,24 +48,25 @@ pub struct FoundObjects {
     pub objects: Vec<ObjectGrant>,
 }
 
-/// Returns the objects of a server.
+/// Returns the objects of a server. `tell` is given what the user may want to know meanwhile.
 ///
 /// # Errors
 ///
 /// [`Error::Broker`] if there is no such server or it cannot be reached, and [`Error::BrokerLogin`] if the message system does
 /// not permit to ask it.
-pub fn ask(access: &BrokerAccess, server: &HostName) -> Result<FoundObjects, Error> {
-    Asking::start(access, server)?.ask()
+pub fn ask(access: &BrokerAccess, server: &HostName, tell: &mut dyn FnMut(&str)) -> Result<FoundObjects, Error> {
+    Asking::start(access, server)?.ask(tell)
 }
 
-/// Takes part in the objects of a server. Returns them, with what the server says of them.
+/// Takes part in the objects of a server. Returns them, with what the server says of them. A program that embeds this has its
+/// own way to tell its user what it waits for.
 ///
 /// # Errors
 ///
 /// As [`ask`]; [`Error::System`] if there is no room for a thread.
 pub fn connect(access: &BrokerAccess, server: &HostName) -> Result<(SharedObjects, FoundObjects), Error> {
     let mut asking = Asking::start(access, server)?;
-    let found = asking.ask()?;
+    let found = asking.ask(&mut |_| {})?;
     let Asking { program, life, client, inbox, longest_part, .. } = asking;
     let machine = HostName::of_text(&machine_name());
     let site = SiteName { host: machine, run: program, is_program: true };
@@ -120,23 +121,21 @@ impl Asking {
         })
     }
 
-    fn ask(&mut self) -> Result<FoundObjects, Error> {
+    fn ask(&mut self, tell: &mut dyn FnMut(&str)) -> Result<FoundObjects, Error> {
         let access = self.access.clone();
         let (question, reply) =
             (subjects::server_question(&self.server), format!("{}.{OBJECTS}", subjects::program_inbox(self.program)));
-        let (started, mut reached) = (Instant::now(), None::<Instant>);
+        let mut reached = None::<Instant>;
         loop {
             match self.events.recv_timeout(AGAIN) {
                 Ok(ClientEvent::Connected(info)) => {
                     self.longest_part = info.longest_part();
                     reached.get_or_insert_with(Instant::now);
                 }
-                Ok(ClientEvent::Refused(why)) => return Err(why.into_error(&access)),
+                Ok(ClientEvent::NotYet(said)) => tell(&said),
+                Ok(ClientEvent::Never(why)) => return Err(why),
                 Ok(ClientEvent::Denied(why)) => {
                     return Err(Error::BrokerLogin(access.denial("reaching a server of shared objects", &why)));
-                }
-                Ok(ClientEvent::Disconnected(e)) if reached.is_none() && started.elapsed() >= FIRST_CONNECTION => {
-                    return Err(access.unreachable(e));
                 }
                 // Nobody hears the question yet.
                 Ok(ClientEvent::Message(message, _)) if message.subject == reply && message.status.is_some() => {
@@ -148,10 +147,9 @@ impl Asking {
                     }
                     std::thread::sleep(AGAIN);
                 }
-                Ok(ClientEvent::Disconnected(_) | ClientEvent::Message(..)) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Bug("the connection to the message system ended".to_owned()));
-                }
+                Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_) | ClientEvent::Message(..))
+                | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(connection_ended()),
             }
             if reached.is_some_and(|since| since.elapsed() >= ANSWER) {
                 let server = &self.server;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::far::{self, FarInput, ServedObjects};
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, FIRST_CONNECTION, Message};
+use crate::client::{Client, ClientEvent, Message};
 use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::SharedGrants;
@@ -131,7 +131,6 @@ impl ObjectsServer {
             client,
             inbox,
             note,
-            started,
             reached: false,
             asks: None,
             asked: started,
@@ -147,7 +146,6 @@ struct Serving {
     client: Arc<Client>,
     inbox: String,
     note: ServerNote,
-    started: Instant,
     /// True once the message system was reached.
     reached: bool,
     /// Since when it is asked whether another server has the name, and when it was asked last.
@@ -247,22 +245,23 @@ impl Serving {
         match event {
             ClientEvent::Connected(_) => {
                 if std::mem::replace(&mut self.reached, true) && self.note.serves {
-                    tell(&format!("{access} is there again"));
+                    tell(&access.reached_again());
                 } else {
                     self.asks = Some(Instant::now());
                     self.ask();
                 }
                 Ok(())
             }
-            ClientEvent::Disconnected(e) if !self.reached && self.started.elapsed() >= FIRST_CONNECTION => {
-                Err(access.unreachable(e))
+            ClientEvent::NotYet(said) => {
+                tell(&said);
+                Ok(())
             }
+            ClientEvent::Never(why) => Err(why),
             ClientEvent::Disconnected(_) => {
                 // What was asked is not answered.
                 self.asks = None;
                 Ok(())
             }
-            ClientEvent::Refused(why) if !self.reached => Err(why.into_error(access)),
             ClientEvent::Refused(why) => {
                 tell(&format!("{access}: {why}; it is tried again"));
                 Ok(())

@@ -27,6 +27,7 @@ use crate::supervisor::{
     EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, PlaceWanted, Recorded, WorkerNews,
     split_off,
 };
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::json::encode_string;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, OutcomeCounts, SuccessNotes};
@@ -125,6 +126,8 @@ pub trait RunWatcher {
     fn stopping(&mut self) {}
     /// Reports something of other machines that the user may want to know.
     fn news(&mut self, _text: &str) {}
+    /// Reports what has become of another machine.
+    fn host(&mut self, _name: &str, _change: HostChange) {}
     /// Reports that time has passed. Returns when it should be called again.
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
 }
@@ -569,6 +572,10 @@ impl OutcomeSink for OutcomePrinter<'_> {
 
     fn news(&mut self, text: &str) {
         self.watcher.news(text);
+    }
+
+    fn host(&mut self, name: &str, change: HostChange) {
+        self.watcher.host(name, change);
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {

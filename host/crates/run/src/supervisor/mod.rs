@@ -38,6 +38,7 @@ use remote::RemoteCrew;
 pub use remote::{BadOutcome, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots};
 pub use report::{WorkerNews, WorkerReport};
 use wasmpool_core::failed::{self, OriginalPlace};
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::item::ItemTag;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind, GuestOutput, SuccessNotes};
@@ -210,6 +211,8 @@ pub trait OutcomeSink {
     }
     /// Reports something of other machines that the user may want to know.
     fn news(&mut self, _text: &str) {}
+    /// Reports what has become of another machine.
+    fn host(&mut self, _name: &str, _change: HostChange) {}
     /// Reports that the user asked to stop: what runs is finished, and nothing more is started. Called once.
     fn stopping(&mut self) {}
     /// Reports that workers run without these parts of the sandbox. Called once.

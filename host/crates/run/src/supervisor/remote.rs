@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::chunks::BatchSlice;
 use super::{Supervisor, parse};
 use crate::error::Error;
+use wasmpool_core::hosts::HostChange;
 use wasmpool_ipc::lane::frame::{ChunkHeader, OutcomeHeader};
 use wasmpool_ipc::lane::outcome::OutcomeBytes;
 use wasmpool_scheduler::WorkerId;
@@ -37,6 +38,8 @@ pub enum RemoteEvent {
     Lost { slot: WorkerId, blamed: bool, how: String },
     /// Something that the user may want to know.
     News(String),
+    /// What has become of a host, by its name.
+    Host(Arc<str>, HostChange),
     /// The run cannot continue.
     Failed(Error),
 }
@@ -115,6 +118,7 @@ impl Supervisor<'_> {
                 self.scheduler.slot_lost(slot, blamed, now);
             }
             RemoteEvent::News(text) => self.sink.news(&text),
+            RemoteEvent::Host(name, change) => self.sink.host(&name, change),
             RemoteEvent::Failed(e) => return Err(e),
         }
         Ok(())

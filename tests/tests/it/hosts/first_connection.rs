@@ -1,0 +1,147 @@
+//! Programs that have not reached the message system yet: each tells why after 2 s, in the same words, goes on if it is reached
+//! then, and ends after 10 s if it is not.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::{sleep, spawn};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::broker::{Broker, free_port};
+use crate::support::guest::wat;
+use crate::support::host::Host;
+use crate::support::run::{Run, map, wasmpool};
+use crate::support::until;
+use crate::support::wat::SQUARE;
+
+const REFUSES: &str = "Connection refused (os error 111)";
+const SILENT: &str = "it does not answer";
+
+fn nowhere() -> String {
+    format!("nats://127.0.0.1:{}", free_port())
+}
+
+fn not_yet(url: &str, why: &str) -> String {
+    format!("wasmpool: {url} cannot be reached yet: {why}; it is tried for 10 s")
+}
+
+/// Checks that a program without a connection says so once, and why, before it ends with that error.
+#[track_caller]
+fn tells_and_ends(run: Run, url: &str, why: &str) {
+    let said = run.run().exits(2).stderr;
+    let first = not_yet(url, why);
+    assert_eq!(said.lines().filter(|line| *line == first).count(), 1, "{said}");
+    let rest: Vec<&str> = said.lines().filter(|line| *line != first && line.contains("reached")).collect();
+    let error = format!("{url} cannot be reached: {why}; is the server started, with JetStream (nats-server -js)?");
+    assert!(matches!(rest[..], [last] if last.contains(&error)), "{said}");
+}
+
+fn a_run(url: &str) -> Run {
+    map(&wat(SQUARE)).args(["--via", url]).input("3\n")
+}
+
+fn a_host(url: &str) -> Run {
+    wasmpool().args(["serve", "--via", url, "--name", "a", "-j", "1"])
+}
+
+fn a_server_of_objects(folder: &Path, url: &str) -> Run {
+    let file = folder.join("one.toml");
+    std::fs::write(&file, "[share]\ntotal = \"value:s64\"\n").expect("a file");
+    wasmpool().args(["share", "serve", "--via", url]).arg(file)
+}
+
+#[test]
+fn a_run_tells_why_there_is_no_connection_yet_and_ends_without_one() {
+    let url = nowhere();
+    tells_and_ends(a_run(&url), &url, REFUSES);
+}
+
+#[test]
+fn a_host_tells_why_there_is_no_connection_yet_and_ends_without_one() {
+    let url = nowhere();
+    tells_and_ends(a_host(&url), &url, REFUSES);
+}
+
+#[test]
+fn a_server_of_objects_tells_why_there_is_no_connection_yet_and_ends_without_one() {
+    let (url, folder) = (nowhere(), TempDir::new().unwrap());
+    tells_and_ends(a_server_of_objects(folder.path(), &url), &url, REFUSES);
+}
+
+#[test]
+fn a_run_that_asks_for_objects_tells_why_there_is_no_connection_yet_and_ends_without_one() {
+    let url = nowhere();
+    tells_and_ends(a_run(&url).args(["--share", "total@one"]), &url, REFUSES);
+}
+
+#[test]
+fn the_list_of_hosts_tells_why_there_is_no_connection_yet_and_ends_without_one() {
+    let url = nowhere();
+    tells_and_ends(wasmpool().args(["hosts", "--via", &url]), &url, REFUSES);
+}
+
+/// Takes connections, and says to each again and again what `said` is, if that is something.
+fn poor_server(said: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("nats://{}", listener.local_addr().expect("it is bound"));
+    spawn(move || {
+        let mut kept: Vec<TcpStream> = Vec::new();
+        for stream in listener.incoming().flatten() {
+            match said {
+                [] => kept.push(stream),
+                said => drop(spawn(move || drip(stream, said))),
+            }
+        }
+    });
+    url
+}
+
+fn drip(mut stream: TcpStream, said: &[u8]) {
+    while stream.write_all(said).is_ok() {
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_server_that_takes_connections_and_says_nothing_is_not_reached() {
+    let url = poor_server(b"");
+    tells_and_ends(a_run(&url), &url, SILENT);
+}
+
+#[test]
+fn a_server_that_says_a_byte_now_and_then_is_not_reached() {
+    let url = poor_server(b"I");
+    tells_and_ends(a_host(&url), &url, SILENT);
+}
+
+/// Starts a program without a server, which is started once that was told.
+fn later(broker: &mut Broker, run: Run) -> Host {
+    broker.kill();
+    let program = run.start();
+    let first = not_yet(&broker.url(), REFUSES);
+    until("it tells that there is no connection yet", || program.said().contains(&first).then_some(()));
+    broker.start_again();
+    program
+}
+
+#[test]
+fn whoever_waits_for_the_first_connection_goes_on_once_it_is_there() {
+    let Some(mut broker) = Broker::start() else { return };
+    let host = broker.host("a");
+    let host = later(&mut broker, host);
+    until("the host serves", || host.said().contains("a serves with 1 worker").then_some(()));
+    let run = broker.via(map(&wat(SQUARE)).input("3\n"));
+    let mut run = later(&mut broker, run);
+    assert_eq!(run.line().as_deref(), Some("9"));
+    assert_eq!(run.code(), 0);
+    assert!(run.said().contains(&format!("wasmpool: {} is reached\n", broker.url())), "{}", run.said());
+    let folder = TempDir::new().unwrap();
+    let objects = broker.objects(folder.path(), "one", &["total = \"value:s64\""]);
+    let objects = later(&mut broker, objects);
+    until("the server serves", || objects.said().contains("one serves total").then_some(()));
+    let list = broker.via(wasmpool().arg("hosts"));
+    let mut list = later(&mut broker, list);
+    assert!(list.line().is_some_and(|line| line.starts_with("a\t")), "{}", list.said());
+}

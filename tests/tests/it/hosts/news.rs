@@ -1,0 +1,129 @@
+//! What the user is told of hosts while a run goes on, and at its end.
+
+use std::io::Write;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::broker::Broker;
+use crate::support::guest::wat;
+use crate::support::host::Host;
+use crate::support::run::{Run, map};
+use crate::support::until;
+use crate::support::wat::{COUNT_TO, SQUARE};
+
+/// An item that takes some seconds.
+const LONG: &str = "3000000000\n";
+
+fn long(broker: &Broker) -> Run {
+    broker.via(map(&wat(COUNT_TO))).args(["--timeout", "600s", "--progress", "always"]).input(LONG)
+}
+
+#[track_caller]
+fn tells(run: &Host, what: &str) {
+    until(what, || run.said().contains(what).then_some(()));
+}
+
+/// Has a host take the one item of a run, and kills it.
+fn kill_at_work(host: &mut Host) {
+    host.busy_worker();
+    host.signal(Signal::SIGKILL);
+    host.wait();
+}
+
+#[test]
+fn a_host_that_is_killed_is_told_with_what_runs_again_and_counts_in_the_summary() {
+    let Some(broker) = Broker::start() else { return };
+    let mut host = broker.serve("a");
+    let mut run = long(&broker).start();
+    kill_at_work(&mut host);
+    let lost = "wasmpool: host a is not heard any more; 1 chunk that it had runs again\n";
+    tells(&run, lost);
+    let _other = broker.serve("b");
+    assert_eq!(run.line().as_deref(), Some(LONG.trim_end()));
+    assert_eq!(run.code(), 0);
+    let said = run.said();
+    assert_eq!(said.matches("host a").count(), 1, "{said}");
+    assert!(said.contains("; 1 host was lost, 1 chunk ran again\n"), "{said}");
+    assert!(!said.contains("host b"), "{said}");
+}
+
+#[test]
+fn a_host_that_is_lost_is_a_warning_with_facts_in_json() {
+    let Some(broker) = Broker::start() else { return };
+    let mut host = broker.serve("a");
+    let mut run = long(&broker).args(["--log-format", "json"]).start();
+    kill_at_work(&mut host);
+    tells(&run, "not heard any more");
+    let _other = broker.serve("b");
+    assert_eq!(run.code(), 0);
+    let said = run.said();
+    let messages: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lost = messages.iter().find(|message| message["change"] == "lost").expect("it is told");
+    let facts = json!({
+        "level": "warning", "message": "host a is not heard any more; 1 chunk that it had runs again",
+        "hosts": ["a"], "change": "lost", "chunks": 1
+    });
+    assert_eq!(lost, &facts);
+    let summary = messages.last().expect("a summary");
+    assert_eq!((&summary["hosts_lost"], &summary["chunks_run_again"]), (&json!(1), &json!(1)), "{said}");
+}
+
+#[test]
+fn a_host_that_stood_still_is_told_as_lost_and_as_heard_again() {
+    let Some(broker) = Broker::start() else { return };
+    let host = broker.serve("a");
+    let mut run = broker.via(map(&wat(SQUARE))).start();
+    let mut input = run.stdin.take().expect("a pipe");
+    input.write_all(b"3\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("9"));
+    host.signal(Signal::SIGSTOP);
+    tells(&run, "wasmpool: host a is not heard any more; it had no chunk that has to run again\n");
+    host.signal(Signal::SIGCONT);
+    tells(&run, "wasmpool: host a is heard again, and serves this run\n");
+    input.write_all(b"4\n").unwrap();
+    drop(input);
+    assert_eq!(run.line().as_deref(), Some("16"));
+    assert_eq!(run.code(), 0, "{}", run.said());
+}
+
+#[test]
+fn a_host_that_is_killed_and_started_again_at_once_is_told() {
+    let Some(broker) = Broker::start() else { return };
+    let mut host = broker.serve("a");
+    let mut run = long(&broker).start();
+    kill_at_work(&mut host);
+    let _again = broker.serve("a");
+    tells(&run, "wasmpool: host a was started again; 1 chunk that it had runs again\n");
+    assert_eq!(run.line().as_deref(), Some(LONG.trim_end()));
+    assert_eq!(run.code(), 0, "{}", run.said());
+}
+
+#[test]
+fn who_comes_and_goes_by_itself_is_told_with_v_only_and_is_no_loss() {
+    let Some(broker) = Broker::start() else { return };
+    for verbose in [true, false] {
+        let _host = broker.serve("a");
+        let run = broker.via(map(&wat(SQUARE))).args(["--progress", "always"]);
+        let mut run = if verbose { run.arg("-v") } else { run }.start();
+        let mut input = run.stdin.take().expect("a pipe");
+        input.write_all(b"3\n").unwrap();
+        assert_eq!(run.line().as_deref(), Some("9"));
+        let mut late = broker.serve("b");
+        until("the late one serves the run", || late.said().contains("serving a run").then_some(()));
+        if verbose {
+            tells(&run, "wasmpool: host a serves this run, with 1 worker\n");
+            tells(&run, "wasmpool: host b serves this run, with 1 worker\n");
+        }
+        late.signal(Signal::SIGTERM);
+        assert_eq!(late.code(), 0);
+        if verbose {
+            tells(&run, "wasmpool: host b leaves this run: told to end\n");
+        }
+        drop(input);
+        assert_eq!(run.code(), 0, "{}", run.said());
+        let said = run.said();
+        assert!(!said.contains("lost") && !said.contains("heard"), "{said}");
+        assert_eq!(said.contains("host "), verbose, "{said}");
+    }
+}
