@@ -333,6 +333,15 @@ impl Slots {
         workers.fold((0, 0), |(hosts, all), workers| (hosts + 1, all + workers))
     }
 
+    /// Returns the hosts that refuse the run, and why. What is said of the task stands before what is said of a host, since it
+    /// concerns the user more.
+    pub fn refusals(&self) -> Vec<(HostName, Refusal)> {
+        let refusal = |(name, host): (&HostName, &ServingHost)| Some((name.clone(), host.refused.clone()?));
+        let mut all: Vec<(HostName, Refusal)> = self.hosts.iter().filter_map(refusal).collect();
+        all.sort_by_key(|(_, refusal)| refusal.cause as u8);
+        all
+    }
+
     /// Returns the number of chunks whose outcomes came more than once.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -850,10 +859,7 @@ impl Slots {
             return;
         }
         let since = *self.refused_since.get_or_insert(now);
-        let refusal = |(name, host): (&HostName, &ServingHost)| Some((name.clone(), host.refused.clone()?));
-        let mut all: Vec<(HostName, Refusal)> = self.hosts.iter().filter_map(refusal).collect();
-        // What is said of the task concerns the user more than what is said of a host.
-        all.sort_by_key(|(_, refusal)| refusal.cause as u8);
+        let all = self.refusals();
         let patience = match all.first().map(|(_, refusal)| refusal.cause) {
             Some(RefusalCause::Version) => NONE_FITS,
             _ => ALL_REFUSE,

@@ -657,8 +657,11 @@ impl CoordinatorThread {
         }
         let since = *self.idle_since.get_or_insert(now);
         if now - since >= TELL_AFTER && !std::mem::replace(&mut self.told_idle, true) {
+            let refusals = self.slots.refusals();
+            let first = refusals.first().map(|(host, why)| format!(" ({host}: {})", ForeignText::of(&why.message)));
             self.tell(RemoteEvent::News(format!(
-                "no host serves this run; it waits for one (wasmpool serve, version {}) at {}",
+                "no host serves this run{}; it waits for one (wasmpool serve, version {}) at {}",
+                first.unwrap_or_default(),
                 env!("CARGO_PKG_VERSION"),
                 self.access
             )));

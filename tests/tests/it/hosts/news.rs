@@ -4,6 +4,7 @@ use std::io::Write;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::broker::Broker;
 use crate::support::guest::wat;
@@ -126,4 +127,29 @@ fn who_comes_and_goes_by_itself_is_told_with_v_only_and_is_no_loss() {
         assert!(!said.contains("lost") && !said.contains("heard"), "{said}");
         assert_eq!(said.contains("host "), verbose, "{said}");
     }
+}
+
+#[test]
+fn a_run_that_no_host_serves_any_more_tells_why_one_does_not() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "[limits]\nmemory = '8MiB'\n").unwrap();
+    let (next, more) = std::sync::mpsc::channel();
+    let mut host = broker.serve("a");
+    let feed = move |to: &mut std::process::ChildStdin| {
+        more.iter().try_for_each(|item: &str| to.write_all(item.as_bytes()).and_then(|()| to.flush()))
+    };
+    let mut run = broker.via(map(&wat(SQUARE))).arg("--deterministic").feed(feed).start();
+    next.send("7\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("49"));
+    let _strict = broker.host("strict").arg("--policy").arg(&policy).start();
+    host.signal(Signal::SIGTERM);
+    host.wait();
+    tells(&run, "no host serves this run (strict: its policy allows 8 MiB and the run wants 256 MiB");
+    let _other = broker.serve("b");
+    next.send("8\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("64"));
+    drop(next);
+    assert_eq!(run.code(), 0);
 }
