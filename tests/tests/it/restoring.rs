@@ -430,6 +430,23 @@ fn an_item_has_as_much_fuel_in_a_restored_instance_as_in_a_new_one() {
     assert!(ends(enough).1 > 100, "instances are restored with {enough} of fuel");
 }
 
+/// A start function that asks for more memory than there may be is refused it before any item, and each time an instance is
+/// made: no item has failed for lack of memory.
+#[test]
+fn what_an_instance_was_refused_while_it_was_made_is_blamed_on_no_item() {
+    let task = wat(r#"(module (memory (export "memory") 1)
+      (func $start (drop (memory.grow (i32.const 65535)))) (start $start)
+      (func (export "f") (param i32) (result i32)
+        (if (i32.eqz (local.get 0)) (then unreachable)) (local.get 0)))"#);
+    let ends = |restore: &str| {
+        let run = map(&task).args(["-v", "-j", "1", "--memory", "1MiB", "--output-format", "records", "--deterministic"]);
+        run.env("WASMPOOL_RESTORE", restore).input("0\n1\n1\n0\n".repeat(60)).run().exits(1)
+    };
+    let (made, mixed) = (ends("0"), ends("1"));
+    assert!(restored(&mixed.stderr) > 20, "{}", mixed.stderr);
+    assert!(made.text() == mixed.text() && made.text().matches(r#""kind":"trap""#).count() == 120, "{}", made.text());
+}
+
 #[test]
 fn it_can_be_switched_off() {
     let output = map(&wat(SQUARE)).args(["-v", "-j", "1"]).env("WASMPOOL_RESTORE", "0");

@@ -753,7 +753,9 @@ fn instantiate(
     };
     let is_like_others = !store.data().is_used();
     let took = began.map(|began| began.elapsed());
+    // What happened while it was made is no fault of the item's, which may as well have got one that was restored.
     store.data_mut().limiter.grew = false;
+    store.data_mut().limiter.refused = false;
     let fuel = call.limits.fuel.and_then(|_| store.get_fuel().ok());
     let spent = store.data().meter.spent();
     let mut restorable = None;
