@@ -36,6 +36,7 @@ mod report;
 mod resolve;
 mod run;
 mod runfile;
+mod secrets;
 mod several;
 mod share;
 #[cfg(feature = "hosts")]
@@ -159,9 +160,9 @@ fn laid_out(e: clap::Error) -> clap::Error {
 }
 
 /// Escapes the arguments and environment values that an error repeats: scripts put file names there, which may come
-/// from a stranger.
+/// from a stranger. Passwords are left out.
 fn plainly(mut error: clap::Error) -> clap::Error {
-    let escaped = |text: &String| ForeignText::of(text).to_string();
+    let escaped = |text: &String| ForeignText::of(&secrets::without_secret(text)).to_string();
     let mut as_said = true;
     let mut shown = Vec::new();
     for (kind, value) in error.context() {

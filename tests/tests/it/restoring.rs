@@ -439,7 +439,8 @@ fn what_an_instance_was_refused_while_it_was_made_is_blamed_on_no_item() {
       (func (export "f") (param i32) (result i32)
         (if (i32.eqz (local.get 0)) (then unreachable)) (local.get 0)))"#);
     let ends = |restore: &str| {
-        let run = map(&task).args(["-v", "-j", "1", "--memory", "1MiB", "--output-format", "records", "--deterministic"]);
+        let run =
+            map(&task).args(["-v", "-j", "1", "--memory", "1MiB", "--output-format", "records", "--deterministic"]);
         run.env("WASMPOOL_RESTORE", restore).input("0\n1\n1\n0\n".repeat(60)).run().exits(1)
     };
     let (made, mixed) = (ends("0"), ends("1"));

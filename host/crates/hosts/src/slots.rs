@@ -850,10 +850,10 @@ impl Slots {
         }
     }
 
-    /// Ends the run if every host refuses it, and none ever served it.
+    /// Ends the run if every host refuses it. If one has served it, it is waited longer for another.
     fn look_for_refusal(&mut self, now: Time) {
         let mut heard = self.hosts.values().filter(|host| !host.is_ignored()).peekable();
-        let all = !self.served && heard.peek().is_some() && heard.all(|host| host.refused.is_some());
+        let all = heard.peek().is_some() && heard.all(|host| host.refused.is_some());
         if !all {
             self.refused_since = None;
             return;
@@ -862,6 +862,7 @@ impl Slots {
         let all = self.refusals();
         let patience = match all.first().map(|(_, refusal)| refusal.cause) {
             Some(RefusalCause::Version) => NONE_FITS,
+            _ if self.served => NONE_FITS,
             _ => ALL_REFUSE,
         };
         if now.saturating_sub(since) >= patience && !std::mem::replace(&mut self.told_refusal, true) {

@@ -41,6 +41,10 @@ pub enum AccessError {
     NoCredentials { path: PathBuf, part: &'static str },
     #[error("{} is a file of credentials, with a JWT, and not the seed of an nkey alone", ForeignText::of(.path))]
     CredentialsForSeed { path: PathBuf },
+    #[error(
+        "the nkey is given as itself and not as a file that holds it: others can see it there, so have a new one made, and name its file"
+    )]
+    SeedForFile,
     #[error("{} has no seed of an nkey: it begins with SU, and is as nsc or nk wrote it", ForeignText::of(.path))]
     NoSeed { path: PathBuf },
     #[error("the seed in {} is not that of a user, whose seeds begin with SU", ForeignText::of(.path))]
@@ -96,6 +100,12 @@ pub struct Identity {
     jwt: Option<String>,
 }
 
+/// Returns true if a text looks like the seed of a key, whatever that is for and if it is complete or not.
+fn looks_like_seed(text: &str) -> bool {
+    let letters = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    text.len() > 50 && text.starts_with('S') && text.chars().all(letters)
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("key", &self.public_key()).finish_non_exhaustive()
@@ -113,6 +123,9 @@ impl IdentityFile {
             IdentityFile::Credentials(path) => (AccessFile::Credentials, path),
             IdentityFile::Seed(path) => (AccessFile::Seed, path),
         };
+        if path.to_str().is_some_and(looks_like_seed) {
+            return Err(AccessError::SeedForFile);
+        }
         let text = read(what, path, MOST_CREDENTIALS, true)?;
         let text = String::from_utf8_lossy(&text);
         let path = path.clone();

@@ -9,6 +9,7 @@
 //! without a connection for the next one, where it would come a second time.
 
 mod first;
+mod outage;
 mod tls;
 mod wire;
 
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use crate::access::{AccessError, BrokerAccess};
 pub use first::FIRST_CONNECTION;
 use first::{FirstConnection, Missing};
+pub use outage::Outage;
 use tls::Tls;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::error::Error;
@@ -40,6 +42,8 @@ const GREETING: Duration = Duration::from_millis(250);
 /// The pauses between tries to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Time for which a connection has to last for the next pause to be the first again.
+const STEADY: Duration = Duration::from_secs(5);
 /// Time without anything from the server after which the silence of others means nothing.
 pub const BROKER_SILENCE: Duration = Duration::from_secs(3);
 /// Number of bytes that are gathered before they are written.
@@ -281,17 +285,27 @@ impl Shared {
         let mut first = FirstConnection::default();
         let mut logins_refused = 0;
         while !self.ended.load(Ordering::SeqCst) {
+            let mut connected = None;
             let ended = self.connect(&mut first, tell).and_then(|(incoming, info)| {
-                (pause, logins_refused) = (FIRST_PAUSE, 0);
+                logins_refused = 0;
+                connected = Some(Instant::now());
                 first.make();
                 tell(ClientEvent::Connected(info));
                 self.read(incoming, tell)
             });
             self.half().close();
+            // One that ends as soon as it is made is not made again at once.
+            if connected.is_some_and(|since| since.elapsed() >= STEADY) {
+                pause = FIRST_PAUSE;
+            }
             match ended {
                 Ok(()) => return,
                 // A server that is reading its configuration again refuses whoever logs in at that moment.
-                Err(ConnectionEnd::Refused(ConnectionRefused::Login(_))) if logins_refused == 0 => logins_refused += 1,
+                Err(ConnectionEnd::Refused(ConnectionRefused::Login(_)))
+                    if connected.is_none() && logins_refused == 0 =>
+                {
+                    logins_refused += 1;
+                }
                 Err(ConnectionEnd::Io(e)) if first.is_made() => tell(ClientEvent::Disconnected(e)),
                 Err(ConnectionEnd::Refused(why)) if first.is_made() => tell(ClientEvent::Refused(why)),
                 Err(ConnectionEnd::Refused(why)) => return tell(ClientEvent::Never(why.into_error(&self.access))),
@@ -396,6 +410,10 @@ impl Shared {
 
     /// Receives something from the server.
     fn receive(&self, from: &mut dyn Read, tls: Option<&Tls>, parser: &mut Parser) -> io::Result<()> {
+        // What came before the end was read first: it may say why.
+        if tls.is_some_and(Tls::is_closed) {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         let mut bytes = [0; 64 << 10];
         let count = match from.read(&mut bytes) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -267,6 +267,7 @@ impl Coordinator {
             told_away: false,
             refused: None,
             told_denied: false,
+            progressed: false,
             cuts: 0,
             idle_since: Some(Time::ZERO),
             told_idle: false,
@@ -421,6 +422,8 @@ struct CoordinatorThread {
     refused: Option<ConnectionRefused>,
     /// True once the user was told that something is not permitted.
     told_denied: bool,
+    /// True once the outcomes of a chunk were taken.
+    progressed: bool,
     /// Number of connections that were lost.
     cuts: u32,
     idle_since: Option<Time>,
@@ -736,10 +739,11 @@ impl CoordinatorThread {
     /// Handles that the server does not permit something.
     fn denied(&mut self, why: &str) {
         let said = self.access.denial("a run", why);
-        match self.created {
-            None => self.tell(RemoteEvent::Failed(Error::BrokerLogin(said))),
-            Some(_) if std::mem::replace(&mut self.told_denied, true) => {}
-            Some(_) => self.tell(RemoteEvent::News(said)),
+        if self.created.is_none() || !self.progressed {
+            // Whatever it is, no chunk has come through without it.
+            self.tell(RemoteEvent::Failed(Error::BrokerLogin(said)));
+        } else if !std::mem::replace(&mut self.told_denied, true) {
+            self.tell(RemoteEvent::News(said));
         }
     }
 
@@ -1087,6 +1091,7 @@ impl CoordinatorThread {
                     self.client.publish(&subjects::dropped(&host, self.run, copy), None, &[]);
                 }
                 Order::Acknowledge(receipt) => {
+                    self.progressed = true;
                     self.client.publish(&receipt.subject(&subjects::stream(self.run), CONSUMER), None, &[b"+ACK"]);
                 }
                 Order::Discard { sequence } => {

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message, connection_ended};
+use crate::client::{Client, ClientEvent, Message, Outage, connection_ended};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -129,6 +129,7 @@ impl Host {
             begins: None,
             begun: false,
             told_refused: false,
+            outage: Outage::default(),
             left: None,
             at_once: false,
         };
@@ -147,6 +148,7 @@ struct Serving {
     begun: bool,
     /// True once it was told that the server refuses a connection.
     told_refused: bool,
+    outage: Outage,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
     at_once: bool,
@@ -171,6 +173,9 @@ impl Serving {
                 self.begin(tell);
             }
             self.look();
+            if let Some(news) = self.outage.news(&self.context.settings.access) {
+                tell(&news);
+            }
             self.context.client.flush();
             if self.has_left() {
                 self.beat();
@@ -180,6 +185,14 @@ impl Serving {
     }
 
     fn handle(&mut self, input: Input, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        self.handle_input(input, tell)?;
+        for why in self.runs.values_mut().filter_map(ServedRun::refusal_to_tell) {
+            tell(&format!("a run is not served: {}", ForeignText::of(why)));
+        }
+        Ok(())
+    }
+
+    fn handle_input(&mut self, input: Input, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
         match input {
             Input::Broker(event) => self.hear(event, tell),
             Input::Task(run, news) => {
@@ -217,6 +230,7 @@ impl Serving {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
                 self.told_refused = false;
+                self.outage.end();
                 match self.begun {
                     false => self.begins = Some(Instant::now() + NAME_ASKED),
                     true => tell(&access.reached_again()),
@@ -237,7 +251,10 @@ impl Serving {
                 tell(&format!("{access}: {why}; it is tried again"));
                 Ok(())
             }
-            ClientEvent::Disconnected(_) => Ok(()),
+            ClientEvent::Disconnected(_) => {
+                self.outage.begin();
+                Ok(())
+            }
             ClientEvent::Denied(why) => {
                 // Without permissions under its own name a host can do nothing.
                 let name = &self.context.settings.name;

@@ -21,7 +21,7 @@ pub enum UrlError {
     #[error("it is no URL of a NATS server, such as tls://nats.example.com:4222 or nats://127.0.0.1:4222")]
     Form,
     #[error(
-        "passwords in a URL are not taken, since others can see the command line: log in by a file of credentials or by an nkey"
+        "passwords in a URL are not taken, since others can see them there: log in by a file of credentials or by an nkey"
     )]
     Password,
     #[error(

@@ -133,6 +133,17 @@ fn a_file_that_cannot_be_used_to_log_in_is_named_and_never_shown() {
     refused(at().arg("--nkey").arg(&seed).arg("-o").arg(&seed), "--nkey");
     let several = || wasmpool().arg("map").arg("--task").arg(format!("a={}", square.path().display()));
     refused(several().args(["--via", "nats://127.0.0.1:1"]).arg("--nkey").arg(&seed).arg("-o").arg(&seed), "--nkey");
+    let itself = at().args(["--nkey", &key.seed()]).input("1\n").run().exits(2).stderr;
+    assert!(itself.contains("not as a file"), "{itself}");
+    said.push(itself);
+    for url in ["tls://joe:hidden-word@127.0.0.1", "joe:hidden-word@127.0.0.1:4222"] {
+        let by_option = map(&square).args(["--via", url]).input("1\n").run().exits(2).stderr;
+        let by_variable = map(&square).env("WASMPOOL_VIA", url).input("1\n").run().exits(2).stderr;
+        assert!(
+            [&by_option, &by_variable].iter().all(|said| !said.contains("hidden-word")),
+            "{by_option}{by_variable}"
+        );
+    }
     assert!(said.iter().all(|said| !said.contains(&key.seed()[..20])), "{said:?}");
     let both = at().args(["--nkey", "a", "--creds", "b"]).run().exits(2).stderr;
     assert!(both.contains("--nkey") && both.contains("--creds"), "{both}");
@@ -303,4 +314,17 @@ fn permissions_are_printed_for_a_host_by_its_name() {
     assert!(with_key.text().contains(&key.public()) && !with_key.text().contains(&key.seed()[..20]));
     let nameless = wasmpool().args(["serve", "--print-permissions"]).run().exits(2).stderr;
     assert!(nameless.contains("--name HOST"), "{nameless}");
+}
+
+#[test]
+fn a_run_that_lacks_a_permission_ends_with_its_name() {
+    for subject in ["wp.*.c", "wp.*.k", "_INBOX.*.*.*.>", "$JS.API.CONSUMER.CREATE.*.wp"] {
+        let Some(broker) = Broker::start() else { return };
+        broker.forbid(subject);
+        let _host = broker.serve("a");
+        let said = broker.via(map(&wat(SQUARE))).input("1\n").run().exits(2).stderr;
+        let begins = subject.split('*').next().expect("a part");
+        assert!(said.contains("does not permit") && said.contains(begins), "{subject}: {said}");
+        assert!(said.contains("--print-permissions"), "{subject}: {said}");
+    }
 }

@@ -153,3 +153,30 @@ fn a_run_that_no_host_serves_any_more_tells_why_one_does_not() {
     drop(next);
     assert_eq!(run.code(), 0);
 }
+
+#[test]
+fn a_run_whose_items_are_larger_than_any_host_has_room_for_tells_so() {
+    let Some(broker) = Broker::start() else { return };
+    let small = crate::support::broker::serving(broker.host("small").args(["-j", "1", "--buffer", "2MiB"]));
+    let item = "x".repeat(3 << 20);
+    let task = crate::support::guest::built("identity");
+    let run = broker.via(map(&task)).args(["-f", "echo-bytes", "--input-format", "lines", "--output-format", "raw"]);
+    let mut run = run.input(format!("{item}\n")).start();
+    let why = "an item of it is larger than this host has room for (`wasmpool serve --buffer`, 2 MiB)";
+    tells(&run, &format!("no host serves this run (small: {why})"));
+    tells(&small, &format!("a run is not served: {why}"));
+    let _large = broker.serve("large");
+    assert_eq!(run.line().map(|line| line.len()), Some(item.len()));
+    assert_eq!(run.code(), 0);
+}
+
+#[test]
+fn a_host_tells_that_the_message_system_is_gone_and_that_it_is_there_again() {
+    let Some(mut broker) = Broker::start() else { return };
+    let host = broker.serve("a");
+    broker.kill();
+    tells(&host, "cannot be reached; it is tried again");
+    broker.start_again();
+    tells(&host, "is there again");
+    assert_eq!(host.said().matches("cannot be reached").count(), 1, "{}", host.said());
+}

@@ -140,6 +140,15 @@ impl Broker {
         key
     }
 
+    /// Takes a permission from all users that there are.
+    pub fn forbid(&self, subject: &str) {
+        for user in self.users.borrow_mut().iter_mut() {
+            *user = user.replace(&format!("\"{subject}\""), "\"nothing\"");
+        }
+        self.configure();
+        self.reload();
+    }
+
     /// Returns what the server has said.
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -297,6 +297,17 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
     slots.tick(s(30));
     let refusal = Refusal { cause: RefusalCause::Version, message: "old".to_owned() };
     assert_eq!(orders(&mut slots), [Order::Refused(vec![(host("a"), refusal)])]);
+    // For one in place of a host that served until it found a reason not to, too.
+    let mut slots = Slots::new(SlotsConfig::default());
+    beat(&mut slots, "a", 1, &[], s(0));
+    assert_eq!(orders(&mut slots), [Order::Slots(2)]);
+    for second in 1..31 {
+        refuse(&mut slots, "a", RefusalCause::Host);
+        slots.tick(s(second));
+        assert!(!orders(&mut slots).iter().any(|order| matches!(order, Order::Refused(_))), "after {second} s");
+    }
+    slots.tick(s(31));
+    assert!(orders(&mut slots).iter().any(|order| matches!(order, Order::Refused(_))));
     // With one that serves, nothing ends.
     let mut slots = Slots::new(SlotsConfig::default());
     refuse(&mut slots, "a", RefusalCause::Task);

@@ -4,6 +4,7 @@
 //! waiting by a writer whose server does not read, which may be because it waits for the reader.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::ServerName;
@@ -31,7 +32,11 @@ impl From<io::Error> for HandshakeError {
 
 /// One connection's TLS.
 #[derive(Debug)]
-pub struct Tls(Mutex<ClientConnection>);
+pub struct Tls {
+    connection: Mutex<ClientConnection>,
+    /// True if the server has said that nothing more comes.
+    is_closed: AtomicBool,
+}
 
 impl Tls {
     /// Agrees with the server on keys, once its certificate is found to be for this host.
@@ -45,11 +50,16 @@ impl Tls {
         while connection.is_handshaking() {
             connection.complete_io(stream)?;
         }
-        Ok(Tls(Mutex::new(connection)))
+        Ok(Tls { connection: Mutex::new(connection), is_closed: AtomicBool::new(false) })
+    }
+
+    /// Returns true if the server has said that nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, ClientConnection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the bytes to send for these. What was sealed first has to be sent first.
@@ -79,7 +89,8 @@ impl Tls {
                 left = left.saturating_sub(count.max(1));
             }
             if state.peer_has_closed() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                self.is_closed.store(true, Ordering::Relaxed);
+                break;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::far::{self, FarInput, ServedObjects};
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message};
+use crate::client::{Client, ClientEvent, Message, Outage};
 use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::SharedGrants;
@@ -132,6 +132,8 @@ impl ObjectsServer {
             inbox,
             note,
             reached: false,
+            outage: Outage::default(),
+            told_refused: false,
             asks: None,
             asked: started,
             told: BTreeMap::new(),
@@ -148,6 +150,9 @@ struct Serving {
     note: ServerNote,
     /// True once the message system was reached.
     reached: bool,
+    outage: Outage,
+    /// True once it was told that the server refuses a connection.
+    told_refused: bool,
     /// Since when it is asked whether another server has the name, and when it was asked last.
     asks: Option<Instant>,
     asked: Instant,
@@ -204,6 +209,9 @@ impl Serving {
                     self.ask();
                 }
             }
+            if let Some(news) = self.outage.news(&self.access) {
+                tell(&news);
+            }
             self.client.flush();
         }
     }
@@ -244,6 +252,8 @@ impl Serving {
         let access = &self.access;
         match event {
             ClientEvent::Connected(_) => {
+                self.outage.end();
+                self.told_refused = false;
                 if std::mem::replace(&mut self.reached, true) && self.note.serves {
                     tell(&access.reached_again());
                 } else {
@@ -258,12 +268,15 @@ impl Serving {
             }
             ClientEvent::Never(why) => Err(why),
             ClientEvent::Disconnected(_) => {
+                self.outage.begin();
                 // What was asked is not answered.
                 self.asks = None;
                 Ok(())
             }
             ClientEvent::Refused(why) => {
-                tell(&format!("{access}: {why}; it is tried again"));
+                if !std::mem::replace(&mut self.told_refused, true) {
+                    tell(&format!("{access}: {why}; it is tried again"));
+                }
                 Ok(())
             }
             ClientEvent::Denied(why) => {

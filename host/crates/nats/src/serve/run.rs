@@ -13,7 +13,7 @@ use super::tunnels::{ObjectsWay, Tunnels};
 use crate::client::{Client, Message};
 use crate::jetstream;
 use wasmpool_core::chain::with_sources;
-use wasmpool_core::text::ForeignText;
+use wasmpool_core::text::{ForeignText, bytes_said};
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, CopyNumber};
 use wasmpool_hosts::names::RunId;
@@ -54,6 +54,8 @@ const MOST_MANIFEST: u64 = 16 << 20;
 const MOST_TASK: u64 = 512 << 20;
 /// Maximum bytes of a chunk whose items are fetched.
 const MOST_CHUNK: u64 = 1 << 30;
+/// Time that other hosts have to take a chunk for which there is no room here.
+const OTHERS_HAVE_ROOM: Duration = Duration::from_secs(5);
 
 /// What all runs of a host share.
 pub(super) struct HostContext {
@@ -193,6 +195,9 @@ pub(super) struct ServedRun {
     heard: Instant,
     progress: Progress,
     held: BTreeMap<CopyNumber, HeldChunk>,
+    /// Since when no chunk came for which there is room, although none is held.
+    lacks_room_since: Option<Instant>,
+    told_refusal: bool,
     /// Pulls that the broker has: how many chunks they are for, and until when.
     pulls: VecDeque<(usize, Instant)>,
     pulled: Instant,
@@ -211,6 +216,8 @@ impl ServedRun {
             held: BTreeMap::new(),
             pulls: VecDeque::new(),
             pulled: Instant::now(),
+            lacks_room_since: None,
+            told_refusal: false,
             took: None,
         }
     }
@@ -428,16 +435,47 @@ impl ServedRun {
         }
     }
 
+    /// Leaves a chunk to other hosts, or for later. If there is no later, since it is what this host has room for that is
+    /// too little, and others had the time to take it, the run is refused.
+    fn has_no_room_for(&mut self, head: &ChunkHead, context: &HostContext) {
+        let never = head.size > context.settings.buffer;
+        if !never && !self.held.is_empty() {
+            // Named by no beat, it is published again.
+            return;
+        }
+        let since = *self.lacks_room_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= OTHERS_HAVE_ROOM {
+            self.terminate();
+            self.progress = too_much("an item of it is", context);
+            self.held.clear();
+            self.beat(context);
+        } else if never {
+            self.leave(head.copy, context);
+        }
+    }
+
+    /// Returns why the run is refused, once.
+    pub fn refusal_to_tell(&mut self) -> Option<&str> {
+        match &self.progress {
+            Progress::Refused(refusal) if !std::mem::replace(&mut self.told_refusal, true) => Some(&refusal.message),
+            _ => None,
+        }
+    }
+
+    /// Leaves a chunk to others at once: it is named, and then no more.
+    fn leave(&self, copy: CopyNumber, context: &HostContext) {
+        let held: Vec<CopyNumber> = self.wanted().map(|(copy, _)| copy).collect();
+        self.send_beat(context, held.iter().copied().chain([copy]).collect());
+        self.send_beat(context, held);
+    }
+
     /// Handles a chunk that was pulled, or that the coordinator gave to this host, about which the broker knows nothing.
     fn chunk(&mut self, payload: &Bytes, receipt: Receipt, context: &HostContext) {
         let Some((head, body)) = ChunkHead::parse(payload) else {
             return;
         };
         if context.leaving || !self.is_running() {
-            // Named once and then no more, it is given back.
-            let held: Vec<CopyNumber> = self.wanted().map(|(copy, _)| copy).collect();
-            self.send_beat(context, held.iter().copied().chain([head.copy]).collect());
-            return self.send_beat(context, held);
+            return self.leave(head.copy, context);
         }
         // More than this host ever asks for.
         let Progress::Running { workers, .. } = self.progress else {
@@ -446,10 +484,10 @@ impl ServedRun {
         if self.held.len() > 4 * (workers + 4) || (head.away && head.size > MOST_CHUNK) {
             return;
         }
-        // Named by no beat, it is published again, for a host with more room, or for later.
         if head.size > context.room.get() {
-            return;
+            return self.has_no_room_for(&head, context);
         }
+        self.lacks_room_since = None;
         // Another copy of what is here already.
         if self.wanted().any(|(_, held)| held.head.name == head.name) {
             return;
@@ -543,7 +581,7 @@ impl ServedRun {
             Fetched::Nothing => return,
             Fetched::More => drop(fetched.next()),
             Fetched::All => self.progress = read_manifest(&fetched.bytes, &context.settings),
-            Fetched::TooMuch => self.progress = too_much("what it asks for is"),
+            Fetched::TooMuch => self.progress = too_much("what it asks for is", context),
         }
         self.ask(context);
     }
@@ -567,7 +605,7 @@ impl ServedRun {
             }
             Fetched::All => {}
             Fetched::TooMuch => {
-                self.progress = too_much("its task is");
+                self.progress = too_much("its task is", context);
                 self.beat(context);
                 return false;
             }
@@ -678,7 +716,6 @@ impl ServedRun {
                 };
                 self.progress = refusal(&error);
                 self.held.clear();
-                tell(&format!("a run is not served: {}", with_sources(&error)));
                 self.beat(context);
             }
         }
@@ -707,7 +744,7 @@ impl ServedRun {
             }
             ChunkState::Runs { .. } if size as u64 > context.room.get() => {
                 self.terminate();
-                self.progress = too_much("the results of its chunks are");
+                self.progress = too_much("the results of its chunks are", context);
                 self.held.clear();
                 return self.beat(context);
             }
@@ -806,8 +843,9 @@ fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
     }
 }
 
-fn too_much(what: &str) -> Progress {
-    refuse(RefusalCause::Host, format!("{what} larger than this host has room for"))
+fn too_much(what: &str, context: &HostContext) -> Progress {
+    let room = bytes_said(context.settings.buffer);
+    refuse(RefusalCause::Host, format!("{what} larger than this host has room for (`wasmpool serve --buffer`, {room})"))
 }
 
 fn refuse(cause: RefusalCause, message: String) -> Progress {

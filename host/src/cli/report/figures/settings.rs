@@ -1,5 +1,6 @@
 //! The part of a report that says how a run was started: its command line, settings, isolation and grants.
 
+use crate::cli::secrets::without_password;
 use std::ffi::OsString;
 
 use serde::Serialize;
@@ -145,14 +146,6 @@ fn without_value(variable: &str) -> String {
         Some((name, _)) => format!("{name}=…"),
         None => variable.to_owned(),
     }
-}
-
-/// Returns an address without what stands in front of its host, if anything does.
-fn without_password(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let (secret, _) = authority.rsplit_once('@')?;
-    Some(format!("{scheme}://…{}", rest.strip_prefix(secret)?))
 }
 
 #[cfg(test)]

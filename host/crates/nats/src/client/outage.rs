@@ -1,0 +1,34 @@
+//! What is told of a time without a connection, after there was one.
+
+use std::time::{Duration, Instant};
+
+use crate::access::BrokerAccess;
+
+/// Time for which nothing is said: a server that is started again is often back sooner.
+const TELL_AFTER: Duration = Duration::from_secs(5);
+
+/// The time since a connection was lost, if it is.
+#[derive(Debug, Default)]
+pub struct Outage {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Outage {
+    /// Records that there is no connection.
+    pub fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Records that there is one.
+    pub fn end(&mut self) {
+        *self = Outage::default();
+    }
+
+    /// Returns what the user is to be told now, once for each outage. Asked now and then.
+    pub fn news(&mut self, access: &BrokerAccess) -> Option<String> {
+        let is_long = self.since.is_some_and(|since| since.elapsed() >= TELL_AFTER);
+        (is_long && !std::mem::replace(&mut self.is_told, true))
+            .then(|| format!("{access} cannot be reached; it is tried again"))
+    }
+}
