@@ -117,6 +117,8 @@ pub enum ConnectionRefused {
     #[error("it refuses the connection: {}", ForeignText::of(.0))]
     Login(String),
     #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
+    UnknownAuthority(String),
+    #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
     Certificate(String),
     #[error("it has no TLS, and tls:// asks for it")]
     NoTls,
@@ -134,10 +136,11 @@ impl ConnectionRefused {
         let said = format!("{access} cannot be used: {self}");
         match self {
             ConnectionRefused::Login(_) => Error::BrokerLogin(said),
-            ConnectionRefused::Certificate(_) => Error::BrokerCertificate(said),
-            ConnectionRefused::NoTls | ConnectionRefused::SmallMessages(_) | ConnectionRefused::Access(_) => {
-                Error::Broker(said)
-            }
+            ConnectionRefused::UnknownAuthority(_) => Error::BrokerCertificate(said),
+            ConnectionRefused::Certificate(_)
+            | ConnectionRefused::NoTls
+            | ConnectionRefused::SmallMessages(_)
+            | ConnectionRefused::Access(_) => Error::Broker(said),
         }
     }
 }
@@ -518,6 +521,7 @@ impl From<ConnectionRefused> for ConnectionEnd {
 impl From<tls::HandshakeError> for ConnectionEnd {
     fn from(e: tls::HandshakeError) -> ConnectionEnd {
         match e {
+            tls::HandshakeError::UnknownAuthority(why) => ConnectionRefused::UnknownAuthority(why).into(),
             tls::HandshakeError::Certificate(why) => ConnectionRefused::Certificate(why).into(),
             tls::HandshakeError::Io(e) => e.into(),
         }
