@@ -400,7 +400,11 @@ impl Shared {
     /// Receives something from the server.
     fn receive(&self, from: &mut dyn Read, tls: Option<&Tls>, parser: &mut Parser) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
-        let count = match from.read(&mut bytes) {
+        let most = match (parser.missing(), tls) {
+            (missing @ 1.., None) => missing.min(bytes.len()),
+            _ => bytes.len(),
+        };
+        let count = match from.read(bytes.get_mut(..most).unwrap_or_default()) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),

@@ -33,6 +33,8 @@ pub struct RunOutput {
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
+    /// Memory for what is gathered for one write, empty between writes.
+    gathered: Vec<u8>,
 }
 
 /// Outcomes that the journal was not told yet.
@@ -52,7 +54,8 @@ impl RunOutput {
             None => (results, failed),
         };
         let (header, uncommitted) = (Vec::new(), Uncommitted::default());
-        RunOutput { results, failed, journal, header, files: None, claiming: false, uncommitted }
+        let gathered = Vec::new();
+        RunOutput { results, failed, journal, header, files: None, claiming: false, uncommitted, gathered }
     }
 
     /// Has the journal record that the files are this run's before the first byte is written. What stands in the files
@@ -269,14 +272,19 @@ impl RunOutput {
     ) -> Result<(), OutputError> {
         let RenderedOutcomes { items, counts, mut results, mut failed } = group;
         let mut told = vec![JournalMessage::Next { items, counts }];
+        let mut gathered = std::mem::take(&mut self.gathered);
         // Groups that print nothing are reported from time to time, too.
-        while results.len() + failed.len() < WRITE
+        while results.len() + gathered.len() + failed.len() < WRITE
             && told.len() < TOLD
             && let Ok(message) = messages.try_recv()
         {
             match message {
                 WriterMessage::Next(more) => {
-                    copy::append(&more.results, &mut results);
+                    if gathered.is_empty() {
+                        gathered.reserve(WRITE);
+                        copy::append(&std::mem::take(&mut results), &mut gathered);
+                    }
+                    copy::append(&more.results, &mut gathered);
                     failed.extend_from_slice(&more.failed);
                     told.push(JournalMessage::Next { items: more.items, counts: more.counts });
                 }
@@ -289,9 +297,13 @@ impl RunOutput {
         }
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
-        self.write(&results, &failed)?;
+        let written = if gathered.is_empty() { &results } else { &gathered };
+        self.write(written, &failed)?;
         told.into_iter().for_each(|told| self.record(told));
-        supervisor.written(results.len() + failed.len());
+        supervisor.written(written.len() + failed.len());
+        gathered.clear();
+        gathered.shrink_to(2 * WRITE);
+        self.gathered = gathered;
         Ok(())
     }
 
