@@ -452,16 +452,24 @@ pub fn inputs(spec: &RunSpec) -> Result<InputFiles, InputError> {
 pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<dyn ItemSource> {
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(options));
+    #[cfg(feature = "hosts")]
+    let is_afar = options.via.is_some();
+    #[cfg(not(feature = "hosts"))]
+    let is_afar = false;
+    let lines = |inputs, delimiter, kind| {
+        let lines = LineItems::new(inputs, delimiter, kind, longest);
+        Box::new(if is_afar { lines.afar() } else { lines })
+    };
     let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
     let items: Box<dyn ItemSource> = match *options.input_format {
         InputFormat::Jsonl => {
             // A format that was said counts for more than a name.
             let named = options.input_format.source == SettingSource::Default;
-            Box::new(LineItems::new(inputs, b'\n', LineKind::Json { named }, longest))
+            lines(inputs, b'\n', LineKind::Json { named })
         }
-        InputFormat::Json => Box::new(LineItems::new(inputs, b'\n', LineKind::JsonText, longest)),
-        InputFormat::Lines => Box::new(LineItems::new(inputs, b'\n', LineKind::All, longest)),
-        InputFormat::Nul => Box::new(LineItems::new(inputs, 0, LineKind::All, longest)),
+        InputFormat::Json => lines(inputs, b'\n', LineKind::JsonText),
+        InputFormat::Lines => lines(inputs, b'\n', LineKind::All),
+        InputFormat::Nul => lines(inputs, 0, LineKind::All),
         InputFormat::Csv => Box::new(CsvItems::new(inputs, longest, cut)),
         InputFormat::Files => Box::new(FileItems::new(inputs, path_end(options), longest)),
     };

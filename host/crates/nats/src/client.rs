@@ -121,6 +121,8 @@ pub enum ConnectionRefused {
     #[error("it refuses the connection: {}", ForeignText::of(.0))]
     Login(String),
     #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
+    UnknownAuthority(String),
+    #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
     Certificate(String),
     #[error("it has no TLS, and tls:// asks for it")]
     NoTls,
@@ -138,10 +140,11 @@ impl ConnectionRefused {
         let said = format!("{access} cannot be used: {self}");
         match self {
             ConnectionRefused::Login(_) => Error::BrokerLogin(said),
-            ConnectionRefused::Certificate(_) => Error::BrokerCertificate(said),
-            ConnectionRefused::NoTls | ConnectionRefused::SmallMessages(_) | ConnectionRefused::Access(_) => {
-                Error::Broker(said)
-            }
+            ConnectionRefused::UnknownAuthority(_) => Error::BrokerCertificate(said),
+            ConnectionRefused::Certificate(_)
+            | ConnectionRefused::NoTls
+            | ConnectionRefused::SmallMessages(_)
+            | ConnectionRefused::Access(_) => Error::Broker(said),
         }
     }
 }
@@ -415,7 +418,11 @@ impl Shared {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = [0; 64 << 10];
-        let count = match from.read(&mut bytes) {
+        let most = match (parser.missing(), tls) {
+            (missing @ 1.., None) => missing.min(bytes.len()),
+            _ => bytes.len(),
+        };
+        let count = match from.read(bytes.get_mut(..most).unwrap_or_default()) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -536,6 +543,7 @@ impl From<ConnectionRefused> for ConnectionEnd {
 impl From<tls::HandshakeError> for ConnectionEnd {
     fn from(e: tls::HandshakeError) -> ConnectionEnd {
         match e {
+            tls::HandshakeError::UnknownAuthority(why) => ConnectionRefused::UnknownAuthority(why).into(),
             tls::HandshakeError::Certificate(why) => ConnectionRefused::Certificate(why).into(),
             tls::HandshakeError::Io(e) => e.into(),
         }

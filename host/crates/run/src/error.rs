@@ -107,7 +107,7 @@ pub enum Error {
     /// The message system does not let this program in, or not do what it has to.
     #[error("{}", MessageLines(.0))]
     BrokerLogin(String),
-    /// The message system's certificate is not one that is believed.
+    /// No authority that is believed has signed the message system's certificate.
     #[error("{}", MessageLines(.0))]
     BrokerCertificate(String),
     /// The run cannot continue with its journal.

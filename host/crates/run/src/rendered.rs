@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use wasmpool_core::outcome::OutcomeCounts;
 
+/// Number of bytes that are reserved in vain and worth giving back.
+const SPARE: usize = 4 << 10;
+
 /// The printed form of the outcomes of consecutive items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenderedOutcomes {
@@ -21,6 +24,15 @@ pub struct RenderedOutcomes {
 impl RenderedOutcomes {
     pub fn bytes(&self) -> usize {
         self.results.len() + self.failed.len()
+    }
+
+    /// Gives memory back that was reserved for more, if that is worth it.
+    pub fn shrink(&mut self) {
+        for bytes in [&mut self.results, &mut self.failed] {
+            if bytes.capacity() - bytes.len() >= SPARE {
+                bytes.shrink_to_fit();
+            }
+        }
     }
 
     /// Adds the next item, whose outcome has been appended.

@@ -102,7 +102,8 @@ where
 {
     // A thread that cannot be started would drop its work, so the work is sent afterwards.
     let (thread, give) = patiently(None, || {
-        let (give, given) = mpsc::channel::<W>();
+        // A channel without a bound has memory for 31 of them, each as large as all that the work has.
+        let (give, given) = mpsc::sync_channel::<W>(1);
         let run = move || given.recv().ok().map(|work| work());
         thread::Builder::new().name(name.to_owned()).spawn(run).map(|thread| (thread, give))
     })?;

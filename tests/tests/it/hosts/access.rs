@@ -186,6 +186,9 @@ fn a_run_over_tls_is_as_any_other_and_no_server_is_believed_whose_certificate_is
         authority(to(&tls.replace("127.0.0.1", "localhost")), &right),
         &["certificate is not accepted", "localhost"],
     );
+    // Another authority would not help there.
+    let other_name = authority(to(&tls.replace("127.0.0.1", "localhost")), &right).run().stderr;
+    assert!(!other_name.contains("--tls-ca"), "{other_name}");
     let Some(broker) = with_tls(&old, "") else { return };
     let tls = broker.url().replace("nats://", "tls://");
     refused(

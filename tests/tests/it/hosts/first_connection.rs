@@ -82,7 +82,7 @@ fn the_list_of_hosts_tells_why_there_is_no_connection_yet_and_ends_without_one()
     tells_and_ends(wasmpool().args(["hosts", "--via", &url]), &url, REFUSES);
 }
 
-/// Takes connections, and says to each again and again what `said` is, if that is something.
+/// Takes connections, and says this to each, and then the last byte of it again and again, if there is one.
 fn poor_server(said: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("nats://{}", listener.local_addr().expect("it is bound"));
@@ -99,8 +99,11 @@ fn poor_server(said: &'static [u8]) -> String {
 }
 
 fn drip(mut stream: TcpStream, said: &[u8]) {
-    while stream.write_all(said).is_ok() {
-        sleep(Duration::from_millis(50));
+    let (first, again) = said.split_at(said.len() - 1);
+    if stream.write_all(first).is_ok() {
+        while stream.write_all(again).is_ok() {
+            sleep(Duration::from_millis(50));
+        }
     }
 }
 
@@ -114,6 +117,14 @@ fn a_server_that_takes_connections_and_says_nothing_is_not_reached() {
 fn a_server_that_says_a_byte_now_and_then_is_not_reached() {
     let url = poor_server(b"I");
     tells_and_ends(a_host(&url), &url, SILENT);
+}
+
+#[test]
+fn a_server_that_never_ends_the_handshake_of_tls_is_not_reached() {
+    // The beginning of a record of TLS of 16 KiB.
+    const BEGUN: &[u8] = b"INFO {\"max_payload\":1048576,\"tls_required\":true}\r\n\x16\x03\x03\x40\x00\x02";
+    let url = poor_server(BEGUN);
+    tells_and_ends(a_run(&url), &url, SILENT);
 }
 
 /// Starts a program without a server, which is started once that was told.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{CertificateError, ClientConfig, ClientConnection};
 
 /// Maximum number of bytes that are sealed at a time, so that the library keeps no more.
 const PIECE: usize = 16 << 10;
@@ -16,7 +16,9 @@ const PIECE: usize = 16 << 10;
 /// Error: there is no TLS between this side and the server.
 #[derive(Debug)]
 pub enum HandshakeError {
-    /// The server is not believed to be the one that was named.
+    /// No authority that is believed has signed the server's certificate.
+    UnknownAuthority(String),
+    /// The server is not believed to be the one that was named, for another reason.
     Certificate(String),
     Io(io::Error),
 }
@@ -24,6 +26,9 @@ pub enum HandshakeError {
 impl From<io::Error> for HandshakeError {
     fn from(e: io::Error) -> HandshakeError {
         match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(why @ rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                HandshakeError::UnknownAuthority(why.to_string())
+            }
             Some(why @ rustls::Error::InvalidCertificate(_)) => HandshakeError::Certificate(why.to_string()),
             _ => HandshakeError::Io(e),
         }

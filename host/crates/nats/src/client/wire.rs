@@ -143,11 +143,12 @@ pub fn publish_once(subject: &str, reply: &str, id: &str, payload: &[&[u8]], to:
 pub struct Parser {
     buffer: BytesMut,
     most: usize,
+    missing: usize,
 }
 
 impl Default for Parser {
     fn default() -> Parser {
-        Parser { buffer: BytesMut::new(), most: FIRST_PAYLOAD }
+        Parser { buffer: BytesMut::new(), most: FIRST_PAYLOAD, missing: 0 }
     }
 }
 
@@ -159,6 +160,12 @@ impl Parser {
     /// Appends bytes that came.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Returns the number of bytes without which the message is not complete that has begun to come, or 0. For these there is
+    /// memory; with what follows them, it would have to be made twice as large.
+    pub fn missing(&self) -> usize {
+        self.missing
     }
 
     /// Sets the maximum bytes of a message.
@@ -209,8 +216,9 @@ impl Parser {
         if headers > size || headers > MOST_HEADERS || size - headers > self.most {
             return Err(broken("the server sends a message that is longer than it may be"));
         }
-        if self.buffer.len() < end + 2 + size + 2 {
-            self.buffer.reserve(end + 2 + size + 2 - self.buffer.len());
+        self.missing = (end + 2 + size + 2).saturating_sub(self.buffer.len());
+        if self.missing > 0 {
+            self.buffer.reserve(self.missing);
             return Ok(None);
         }
         let _ = self.buffer.split_to(end + 2);

@@ -13,6 +13,9 @@ use wasmpool_ipc::copy;
 
 /// Bytes of one read: those of two chunks, since each read wakes the supervisor.
 pub const BLOCK: usize = 256 << 10;
+/// Like `BLOCK`, where chunks go to other machines. Whatever was read at once is kept until all of it has outcomes, which takes far
+/// longer there, and the supervisor is woken less often for other things.
+const BLOCK_AFAR: usize = 48 << 10;
 /// Alignment of what is read into: the kernel copies from whole pages, which takes up to three times as long where the
 /// destination does not lie in its cache lines as they do.
 const ALIGNED: usize = 64;
@@ -47,6 +50,8 @@ pub struct LineItems {
     /// Length of the longest item that is kept; a longer one could not be handed to the task anyway.
     longest: usize,
     block: Vec<u8>,
+    /// Maximum bytes of a read, but for the first of a file, by which it is found out how that is cut.
+    most: usize,
     /// The beginning of an item whose end was not yet read, and how many bytes of it were dropped.
     partial: Vec<u8>,
     dropped: usize,
@@ -69,12 +74,18 @@ impl LineItems {
             at_end: false,
             longest,
             block: vec![0; BLOCK + ALIGNED],
+            most: BLOCK,
             partial: Vec::new(),
             dropped: 0,
             last: 0,
             line: 0,
             apart: true,
         }
+    }
+
+    /// Reads less at a time, since chunks go to other machines.
+    pub fn afar(self) -> LineItems {
+        LineItems { most: BLOCK_AFAR, ..self }
     }
 
     fn end_item(&mut self, rest: &[u8], batch: &mut Batch) {
@@ -207,7 +218,8 @@ impl ItemSource for LineItems {
         let start = block.as_ptr().align_offset(ALIGNED).min(ALIGNED);
         // The batch may be another one than before.
         self.apart = true;
-        let read = self.read(&mut block[start..start + BLOCK])?;
+        let most = if self.at_start { BLOCK } else { self.most };
+        let read = self.read(&mut block[start..start + most])?;
         if let (Some(mut text), Some(count)) = (self.text.take(), read) {
             self.cut_text(&mut text, &block[start..start + count], batch)?;
             self.at_start = count == 0;
@@ -227,7 +239,8 @@ impl ItemSource for LineItems {
             }
             Some(count) => {
                 let mut rest = &block[start..start + count];
-                batch.bytes.reserve(rest.len() * 2);
+                // Headers are eight bytes, and lines hardly shorter than six.
+                batch.bytes.reserve(rest.len() / 4 * 9);
                 while let Some(at) = memchr(self.delimiter, rest) {
                     let (item, behind) = rest.split_at(at);
                     self.end_item(item, batch);

@@ -1005,7 +1005,9 @@ impl<'a> Supervisor<'a> {
                     self.keep(chunk, index, OutcomeOrigin { worker, host: None, attempts }, elapsed, Err(failure));
                 }
                 Action::Emit { chunk, done } => {
-                    let group = self.chunks.take_output(chunk, done);
+                    let mut group = self.chunks.take_output(chunk, done);
+                    // It may wait for the writer, and much else with it.
+                    group.shrink();
                     if self.may_tell(&group.items) {
                         self.sink.emit(group);
                     }
