@@ -240,6 +240,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     if !closed {
         for event in mailbox.take() {
             match event {
+                Event::OutputHungUp => return tell().map(|()| (Exit::Signal(Signal::SIGHUP as i32), counts)),
                 Event::OutputClosed => return tell().map(|()| (Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(e)),

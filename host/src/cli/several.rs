@@ -10,6 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 use wasmpool_run::tell;
 
 use super::alike::FirstFailures;
@@ -53,7 +55,7 @@ use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
-use wasmpool_run::stdio::Level;
+use wasmpool_run::stdio::{HungUp, Level};
 use wasmpool_run::supervisor::{
     Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, WorkerNews,
 };
@@ -591,6 +593,10 @@ impl TaskSet {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 known.progress.finish();
                 return Ok(Exit::OutputClosed);
+            }
+            Err(e) if HungUp::is(&e) => {
+                known.progress.finish();
+                return Ok(Exit::Signal(Signal::SIGHUP as i32));
             }
             Err(e) => Err(Stop::from(Error::output(e))),
             Ok(untried) => Ok(untried),

@@ -45,6 +45,7 @@ mod functions;
 mod grants;
 mod guests;
 mod halt;
+mod hangup;
 mod help;
 mod host_calls;
 mod hosts;

@@ -10,7 +10,7 @@ use crate::fresh::{self, NewFile};
 use crate::hashed;
 use crate::journal::{JournalError, OutputChange};
 use crate::place::{FileExtent, SameFile, sync_directory};
-use crate::stdio::{Stdout, StreamError, check_stream_of};
+use crate::stdio::{HungUp, Stdout, StreamError, check_stream_of};
 use wasmpool_core::text::ForeignText;
 
 /// The reason why a target cannot be opened. `what` names it, in words that follow "cannot write".
@@ -176,6 +176,7 @@ impl OutputTarget {
             OutputPlace::Stdout => {
                 write_all_parts(&mut Stdout, parts).map_err(|e| match e.kind() {
                     io::ErrorKind::BrokenPipe => e,
+                    _ if HungUp::is(&e) => e,
                     kind => io::Error::new(kind, format!("standard output: {e}")),
                 })?;
             }

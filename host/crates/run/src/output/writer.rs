@@ -15,6 +15,7 @@ use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
+use crate::stdio::HungUp;
 use crate::supervisor::{Event, EventSender};
 use wasmpool_core::outcome::OutcomeCounts;
 
@@ -183,7 +184,7 @@ impl RunOutput {
         }
         self.uncommitted.since.get_or_insert_with(Instant::now);
         match self.write(&[], &[]).and_then(|()| self.commit()) {
-            Ok(()) | Err(OutputError::Closed) => Ok(()),
+            Ok(()) | Err(OutputError::Closed | OutputError::HungUp) => Ok(()),
             Err(OutputError::Failed(e) | OutputError::Journal(e)) => Err(e),
         }
     }
@@ -193,6 +194,8 @@ impl RunOutput {
 enum OutputError {
     /// Nobody reads the results any more.
     Closed,
+    /// The terminal that results go to is gone.
+    HungUp,
     Failed(io::Error),
     Journal(io::Error),
 }
@@ -225,6 +228,7 @@ pub fn write_all(mut output: RunOutput, messages: &Receiver<WriterMessage>, supe
     if let Err(refused) = output.write_until_end(messages, supervisor) {
         supervisor.send(match refused {
             OutputError::Closed => Event::OutputClosed,
+            OutputError::HungUp => Event::OutputHungUp,
             OutputError::Failed(e) => Event::OutputFailed(e),
             OutputError::Journal(e) => Event::JournalFailed(e),
         });
@@ -311,6 +315,7 @@ impl RunOutput {
         }
         self.results.write_parts(&parts).map_err(|e| match e.kind() {
             io::ErrorKind::BrokenPipe => OutputError::Closed,
+            _ if HungUp::is(&e) => OutputError::HungUp,
             _ => OutputError::Failed(e),
         })?;
         Ok(())
