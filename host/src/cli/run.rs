@@ -178,6 +178,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let reader = mailbox.sender();
     start_thread("input", move || reader.watch(READER, || feed(items, tally, &requests, &reader)))?;
     let failed = output.failed.is_some().then_some(call.item_form);
+    let printed = output.results.is_stdout();
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
     let writing =
@@ -188,7 +189,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         .within(call.limits.max_output)
         .keeping(keep)
         .in_columns(columns);
-    let besides = ExtraOutputs { failed, journal: journaled, files };
+    let besides = ExtraOutputs { failed, journal: journaled, files, printed };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());
     let result = caught(SUPERVISOR, || match crew {

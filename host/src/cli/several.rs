@@ -162,6 +162,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         })
         .collect();
     let tracks = lines.iter().cloned().zip(senders.iter().cloned()).collect();
+    let is_printed = target.is_stdout();
     let merger = OutputMerger::new(!*options.unordered, tracks, fan.clone(), target, header);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
@@ -204,6 +205,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         fan: &fan,
         board: &board,
         reports: reports.as_ref(),
+        is_printed,
         start: Instant::now(),
     };
     board.known().progress.begin();
@@ -258,6 +260,8 @@ struct TaskRunner<'a> {
     fan: &'a InputSplitter,
     board: &'a TaskSet,
     reports: Option<&'a RunReports>,
+    /// True if results go to standard output.
+    is_printed: bool,
     /// The time at which all tasks begin.
     start: Instant,
 }
@@ -350,6 +354,7 @@ impl TaskRunner<'_> {
             items: 0,
             recorder: self.reports.map(|reports| reports.recorder(self.start)),
             shows_prints: self.board.known().progress.shows_prints(),
+            is_printed: self.is_printed,
             set_aside: None,
             given_up: None,
             news,
@@ -556,11 +561,12 @@ impl TaskSet {
             of.clone_from(item.counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
+        let all = known.all();
+        known.progress.renew(&all);
         known.progress.tell_failure(Some(name), item);
         if is_alike {
             known.progress.tell_alike(Some(name), item.failure.kind);
         }
-        let all = known.all();
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
@@ -655,6 +661,8 @@ struct TaskOutcomes<'a> {
     /// Number of items that the task was given.
     items: u64,
     shows_prints: bool,
+    /// True if results go to standard output.
+    is_printed: bool,
     recorder: Option<RunRecorder>,
     /// The failure for which the task was set aside.
     set_aside: Option<Failure>,
@@ -669,6 +677,16 @@ impl TaskOutcomes<'_> {
     fn show(&mut self) -> Option<Duration> {
         self.shown = self.counts.done;
         self.board.show(self.task, self.items, &self.counts)
+    }
+
+    /// Returns the line that stands on the terminal below the results so far, if one does.
+    fn line_behind(&self) -> Option<String> {
+        let mut known = self.board.known();
+        if !known.progress.stands_behind_results() {
+            return None;
+        }
+        known.counts.get_mut(self.task)?.clone_from(&self.counts);
+        known.progress.line_behind(known.items.iter().sum(), &known.all())
     }
 
     /// Returns the number of a worker among those of all tasks.
@@ -746,7 +764,8 @@ impl OutcomeSink for TaskOutcomes<'_> {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         // If the merger is gone, its thread reports the reason.
-        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group });
+        let line = if self.is_printed { self.line_behind() } else { None };
+        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group, line });
     }
 
     fn instances(&mut self, counts: InstanceCounts) {

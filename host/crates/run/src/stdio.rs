@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -337,28 +337,78 @@ fn status_line() -> Option<MutexGuard<'static, StatusLine>> {
     }
 }
 
+/// Number of results that are on their way to the terminal, each with the line that tells of it.
+static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// Number of lines for the end of the terminal so far.
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+/// A line for the end of the terminal that tells of results which go there, too, and have not been written yet. While there
+/// are any, [`show_status`] does nothing, so that no line tells of results that nobody sees.
+#[derive(Debug)]
+pub struct StatusBehind(NumberedLine);
+
+/// A line for the end of the terminal, with its number among all there were.
+type NumberedLine = (u64, String);
+
+fn numbered(line: String) -> NumberedLine {
+    (LINES.fetch_add(1, Ordering::SeqCst) + 1, line)
+}
+
+impl StatusBehind {
+    pub fn new(line: String) -> StatusBehind {
+        ON_THEIR_WAY.fetch_add(1, Ordering::SeqCst);
+        StatusBehind(numbered(line))
+    }
+
+    /// Has the line stand at the end of the terminal once the results are written, unless there is a later one by then.
+    pub fn be_next(&self) {
+        draw_next(&self.0);
+    }
+}
+
+/// Has a line stand at the end of the terminal when that is drawn again, with the next message or result.
+pub fn renew_status(line: String) {
+    draw_next(&numbered(line));
+}
+
+fn draw_next((number, line): &NumberedLine) {
+    if let Some(mut status) = status_line() {
+        status.be_next(*number, line);
+    }
+}
+
+impl Drop for StatusBehind {
+    fn drop(&mut self) {
+        ON_THEIR_WAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Shows a line at the end of the terminal that standard error is, until it is replaced or cleared. Messages, and results
 /// that go to the same terminal, are put in front of it. It has to be shorter than the terminal is wide. It is left out
 /// this time if the terminal does not take it at once.
 pub fn show_status(line: String) {
     let stderr = io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
+    if ON_THEIR_WAY.load(Ordering::SeqCst) == 0
+        && matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
         && let Ok(mut status) = STATUS.try_lock()
     {
-        write_now(&status.show(line));
+        let (number, line) = numbered(line);
+        write_now(&status.show(number, line));
     }
 }
 
 /// Clears the line of [`show_status`].
 pub fn clear_status() {
     if let Some(mut status) = status_line() {
-        write_now(&status.show(String::new()));
+        let (number, none) = numbered(String::new());
+        write_now(&status.show(number, none));
     }
 }
 
 /// Returns true if results and messages go to the same terminal.
-fn shares_terminal() -> bool {
+pub fn shares_terminal() -> bool {
     static SHARED: OnceLock<bool> = OnceLock::new();
     *SHARED.get_or_init(|| {
         let (stdout, stderr) = (io::stdout(), io::stderr());

@@ -81,6 +81,11 @@ impl OutputTarget {
         }
     }
 
+    /// Returns true if this is standard output.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.to, OutputPlace::Stdout)
+    }
+
     /// Returns true if a resumed run can remove what was written and not promised. Standard output never can be cut.
     pub fn can_be_cut(&self) -> bool {
         matches!(&self.to, OutputPlace::File { file, .. } if SameFile::of(file).is_some())

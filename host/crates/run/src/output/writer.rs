@@ -15,7 +15,7 @@ use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
-use crate::stdio::HungUp;
+use crate::stdio::{HungUp, StatusBehind};
 use crate::supervisor::{Event, EventSender};
 use wasmpool_core::outcome::OutcomeCounts;
 
@@ -203,8 +203,8 @@ enum OutputError {
 /// A message to the writer.
 #[derive(Debug)]
 pub enum WriterMessage {
-    /// The next outcomes in order.
-    Next(RenderedOutcomes),
+    /// The next outcomes in order, and the line that stands at the end of the terminal once they are printed there.
+    Next(RenderedOutcomes, Option<StatusBehind>),
     /// Outcomes that wait for others, and are only for the journal.
     Waiting(RenderedOutcomes),
     /// The first result is about to be put into a file of its own: the journal has to record that the directory is this
@@ -248,7 +248,7 @@ impl RunOutput {
                 Some(since) => messages.recv_timeout(COMMIT_EVERY.saturating_sub(since.elapsed())),
             };
             match next {
-                Ok(WriterMessage::Next(group)) => self.write_more(group, messages, supervisor)?,
+                Ok(WriterMessage::Next(group, status)) => self.write_more(group, status, messages, supervisor)?,
                 Ok(WriterMessage::Waiting(group)) => self.record(JournalMessage::Waiting(group)),
                 Ok(WriterMessage::Claim(done)) => {
                     self.claim_files()?;
@@ -267,12 +267,14 @@ impl RunOutput {
     fn write_more(
         &mut self,
         group: RenderedOutcomes,
+        status: Option<StatusBehind>,
         messages: &Receiver<WriterMessage>,
         supervisor: &EventSender,
     ) -> Result<(), OutputError> {
         let RenderedOutcomes { items, counts, results, mut failed } = group;
         let mut bytes = results.len() + failed.len();
         let mut results = vec![results];
+        let mut statuses = Vec::from_iter(status);
         let mut told = vec![JournalMessage::Next { items, counts }];
         // Groups that print nothing are reported from time to time, too.
         while bytes < WRITE
@@ -280,7 +282,8 @@ impl RunOutput {
             && let Ok(message) = messages.try_recv()
         {
             match message {
-                WriterMessage::Next(more) => {
+                WriterMessage::Next(more, status) => {
+                    statuses.extend(status);
                     bytes += more.bytes();
                     results.push(more.results);
                     failed.extend_from_slice(&more.failed);
@@ -295,7 +298,11 @@ impl RunOutput {
         }
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
+        if let Some(status) = statuses.last() {
+            status.be_next();
+        }
         self.write(&results, &failed)?;
+        drop(statuses);
         told.into_iter().for_each(|told| self.record(told));
         supervisor.written(bytes);
         Ok(())
