@@ -203,6 +203,10 @@ impl RunProgress {
 
     /// Prints what became of the run: to a person in any case, else if anything failed.
     pub fn summary(&self, counts: &OutcomeCounts) {
+        self.summary_with(counts, Vec::new());
+    }
+
+    fn summary_with(&self, counts: &OutcomeCounts, more: Vec<(&'static str, Value)>) {
         let (done, failures) = (counts.done, counts.failures());
         if self.quiet || !(self.summarises || failures > 0) {
             return;
@@ -244,14 +248,23 @@ impl RunProgress {
         facts.push(("seconds", elapsed.as_secs_f64().into()));
         facts.extend(rate.map(|rate| ("items_per_second", rate.into())));
         facts.extend([("instances_made", made.into()), ("instances_restored", restored.into())]);
+        facts.extend(more);
         let level = if failures > 0 { Level::Warning } else { Level::Info };
         self.say(level, &facts, &format!("wasmpool: {text}"));
     }
 
     /// Prints the summary to a person, in a run whose tasks have one each in any case.
-    pub fn summary_of_tasks(&self, counts: &OutcomeCounts) {
+    pub fn summary_of_tasks<'a>(
+        &self,
+        counts: &OutcomeCounts,
+        tasks: impl Iterator<Item = (&'a str, &'a OutcomeCounts)>,
+    ) {
         if self.summarises {
-            self.summary(counts);
+            let of_task = |(name, counts): (&str, &OutcomeCounts)| {
+                let facts = summary_facts(counts).into_iter().map(|(name, value)| (name.to_owned(), value));
+                (name.to_owned(), Value::Object(facts.collect()))
+            };
+            self.summary_with(counts, vec![("tasks", Value::Object(tasks.map(of_task).collect()))]);
         }
     }
 
@@ -332,7 +345,7 @@ impl RunProgress {
 }
 
 /// Returns the facts of a summary.
-fn summary_facts(counts: &OutcomeCounts) -> Vec<(&'static str, Value)> {
+pub fn summary_facts(counts: &OutcomeCounts) -> Vec<(&'static str, Value)> {
     let kinds = counts.failed.iter().map(|(kind, count)| (kind.name().to_owned(), (*count).into()));
     vec![("done", counts.done.into()), ("failed", counts.failures().into()), ("kinds", Value::Object(kinds.collect()))]
 }

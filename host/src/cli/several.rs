@@ -12,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wasmpool_run::tell;
 
 use super::alike::FirstFailures;
 use super::apart::{self, InputLists};
@@ -20,7 +19,7 @@ use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
 use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
-use super::progress::{RunProgress, kinds};
+use super::progress::{RunProgress, kinds, summary_facts};
 use super::report::{RunEnding, RunRecorder, RunReports};
 #[cfg(feature = "hosts")]
 use super::run::run_elsewhere;
@@ -59,6 +58,7 @@ use wasmpool_run::stdio::{HungUp, Level};
 use wasmpool_run::supervisor::{
     Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, WorkerNews,
 };
+use wasmpool_run::tell_as;
 use wasmpool_scheduler::shares::{WorkerDemand, share};
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
@@ -618,13 +618,21 @@ impl TaskSet {
         let all = known.all();
         let told = !spec.verbosity.quiet;
         if told {
-            known.progress.summary_of_tasks(&all);
+            known.progress.summary_of_tasks(&all, self.names.iter().map(String::as_str).zip(&known.counts));
         }
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
-            let (name, done, failed) = (ForeignText::of(name), counts.done, counts.failures());
+            let (done, failed) = (counts.done, counts.failures());
+            let mut facts = vec![("task", name.as_str().into())];
+            facts.extend(summary_facts(counts));
+            let name = ForeignText::of(name);
             match failed {
-                0 => tell!("wasmpool: task {name}: {done} items done, 0 failed"),
-                _ => tell!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
+                0 => tell_as!(Level::Info, &facts, "wasmpool: task {name}: {done} items done, 0 failed"),
+                _ => tell_as!(
+                    Level::Warning,
+                    &facts,
+                    "wasmpool: task {name}: {done} items done, {failed} failed: {}",
+                    kinds(counts)
+                ),
             }
         }
         Ok(match self.halt.filter(|_| known.halted) {
@@ -716,7 +724,8 @@ impl TaskOutcomes<'_> {
                 None => format!("{failed} of its {done} items failed{option}"),
             };
             if !board.known().progress.is_quiet() {
-                let facts = [("task", (*name).into())];
+                let mut facts = vec![("task", (*name).into())];
+                facts.extend(summary_facts(counts));
                 let text = format!("wasmpool: task {} is set aside: {why}", ForeignText::of(name));
                 board.known().progress.say(Level::Warning, &facts, &text);
             }
