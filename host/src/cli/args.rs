@@ -435,7 +435,7 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// The language of the plugin
+    /// The language of the plugin; docs/plugins.md has guides for others
     #[arg(value_enum)]
     pub language: Language,
     /// Its name, which is that of the directory as well: lower-case letters, digits and hyphens
@@ -447,8 +447,11 @@ pub struct NewArgs {
 /// A language in which `wasmpool new` writes a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
+    #[value(alias = "rs")]
     Rust,
+    #[value(alias = "py")]
     Python,
+    #[value(alias = "js")]
     Javascript,
     C,
 }

@@ -81,7 +81,8 @@ pub fn main() -> Exit {
     signals::hear_of_children();
     early::show_as_asked();
     let ahead = ahead::start();
-    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
+    let parsed =
+        command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).map_err(new::with_guide);
     let parsed = parsed.map_err(meant::command_named).map_err(swapped::explained).and_then(|matches| {
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
