@@ -234,7 +234,7 @@ pub struct ItemArgs {
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_items_per_worker: Option<u64>,
     /// How the input is cut into items [default: csv for files that are called .csv or .tsv, else jsonl]
-    #[arg(long, value_enum, env = "WASMPOOL_INPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: Option<InputFormat>,
     /// What separates the columns of CSV: one character, or \t for a tab [default: what the first row shows, else a comma]
     #[arg(long, value_name = "C", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]

@@ -10,6 +10,8 @@ mod call;
 mod checking;
 mod compiling;
 mod doctor;
+#[cfg(all(test, feature = "hosts"))]
+mod documented;
 mod dry;
 mod early;
 mod exit;
