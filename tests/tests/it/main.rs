@@ -18,6 +18,7 @@ mod batch;
 mod bytes;
 mod cache;
 mod call;
+mod captures;
 mod chaos;
 mod columns;
 mod compile;
