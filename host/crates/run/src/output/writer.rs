@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use rangemap::RangeSet;
 
-use super::files::unmark;
+use super::files::ResultMarks;
 use super::target::OutputTarget;
-use crate::aside::OpenDirectory;
 use crate::error::Error;
 use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
@@ -29,7 +28,7 @@ pub struct RunOutput {
     /// What the results begin with, until it is written.
     header: Vec<u8>,
     /// The directory of results that go to files of their own.
-    files: Option<OpenDirectory>,
+    files: Option<ResultMarks>,
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
@@ -71,7 +70,7 @@ impl RunOutput {
     }
 
     /// Has the files of this directory on disk before the journal records their items.
-    pub fn beside(self, files: Option<OpenDirectory>) -> RunOutput {
+    pub fn beside(self, files: Option<ResultMarks>) -> RunOutput {
         RunOutput { files, ..self }
     }
 
@@ -150,7 +149,7 @@ impl RunOutput {
         };
         let Uncommitted { items, counts, waiting, .. } = std::mem::take(&mut self.uncommitted);
         let first = *journal.counts() == OutcomeCounts::default();
-        self.files.as_ref().map_or(Ok(()), OpenDirectory::sync_file_system).map_err(OutputError::Failed)?;
+        self.files.as_ref().map_or(Ok(()), ResultMarks::sync).map_err(OutputError::Failed)?;
         self.results.sync(first).map_err(OutputError::Failed)?;
         self.failed.as_ref().map_or(Ok(()), |target| target.sync(first)).map_err(OutputError::Failed)?;
         let mut all = journal.counts().clone();
@@ -166,7 +165,7 @@ impl RunOutput {
         recorded.extend(waiting.iter().map(|group| group.items.clone()));
         journal.commit(written, waiting).map_err(OutputError::Journal)?;
         if let Some(directory) = &self.files {
-            unmark(directory, recorded.into_iter().flatten());
+            directory.remove(recorded);
         }
         Ok(())
     }
