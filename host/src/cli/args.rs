@@ -234,7 +234,7 @@ pub struct ItemArgs {
     #[arg(long, value_name = "N", env = "WASMPOOL_MAX_ITEMS_PER_WORKER", visible_alias = "max-tasks-per-worker", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_items_per_worker: Option<u64>,
     /// How the input is cut into items [default: csv for files that are called .csv or .tsv, else jsonl]
-    #[arg(long, value_enum, env = "WASMPOOL_INPUT_FORMAT")]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "WASMPOOL_INPUT_FORMAT")]
     pub input_format: Option<InputFormat>,
     /// What separates the columns of CSV: one character, or \t for a tab [default: what the first row shows, else a comma]
     #[arg(long, value_name = "C", env = "WASMPOOL_CSV_DELIMITER", value_parser = units::csv_delimiter)]
@@ -435,7 +435,7 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// The language of the plugin
+    /// The language of the plugin; docs/plugins.md has guides for others
     #[arg(value_enum)]
     pub language: Language,
     /// Its name, which is that of the directory as well: lower-case letters, digits and hyphens
@@ -447,8 +447,11 @@ pub struct NewArgs {
 /// A language in which `wasmpool new` writes a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
+    #[value(alias = "rs")]
     Rust,
+    #[value(alias = "py")]
     Python,
+    #[value(alias = "js")]
     Javascript,
     C,
 }

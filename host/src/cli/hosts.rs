@@ -54,6 +54,12 @@ fn print_permissions(args: &ServeArgs, host: Option<&HostName>) -> Result<Exit, 
 
 /// Serves until the user or the system asks to stop.
 pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
+    if let (Some(Some(host)), Some(name)) = (&args.print_permissions, &args.name)
+        && host != name
+    {
+        let message = "--print-permissions HOST and --name NAME say for which host: leave one out";
+        return Err(Stop::from(message.to_owned()));
+    }
     if let Some(host) = &args.print_permissions {
         return print_permissions(args, host.as_ref().or(args.name.as_ref()));
     }

@@ -25,7 +25,7 @@ pub fn command_named(mut error: clap::Error) -> clap::Error {
 }
 
 /// Returns the name that differs least, in no more than a third of its letters.
-fn at_few_edits<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn at_few_edits<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let edits = names.map(|name| (strsim::osa_distance(given, name), name));
     edits.filter(|(edits, name)| edits * 3 <= name.len()).min().map(|(_, name)| name)
 }

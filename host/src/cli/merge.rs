@@ -9,6 +9,7 @@ use super::fan::InputSplitter;
 use wasmpool_core::outcome::Failure;
 use wasmpool_run::output::{OutcomeLines, OutputTarget};
 use wasmpool_run::rendered::RenderedOutcomes;
+use wasmpool_run::stdio::renew_status;
 use wasmpool_run::supervisor::{EventSender, OutcomeRecord, OutcomeValue};
 
 /// Number of bytes that are gathered for one write.
@@ -20,7 +21,12 @@ const LENGTH: usize = 8;
 #[derive(Debug)]
 pub enum MergeEvent {
     /// The next outcomes of a task, each framed by [`framed`].
-    Outcomes { task: usize, group: RenderedOutcomes },
+    Outcomes {
+        task: usize,
+        group: RenderedOutcomes,
+        /// The line that stands at the end of the terminal once they are printed there.
+        line: Option<String>,
+    },
     /// A task is set aside: from this item on it is given none, and each fails with this failure.
     SetAside { task: usize, from: u64, failure: Failure },
     /// No more outcomes of a task will come; `cut` is true if it ended before the input did.
@@ -75,6 +81,8 @@ pub struct OutputMerger {
     /// What the output begins with, until it is written.
     header: Vec<u8>,
     buffer: Vec<u8>,
+    /// The line that stands at the end of the terminal once the buffer is written.
+    line: Option<String>,
 }
 
 /// The outcomes of one task.
@@ -151,7 +159,18 @@ impl OutputMerger {
             untried: 0,
         };
         let tracks = tasks.into_iter().map(track).collect();
-        OutputMerger { ordered, tracks, turn: 0, read: 0, cut: false, fan, target, header, buffer: Vec::new() }
+        OutputMerger {
+            ordered,
+            tracks,
+            turn: 0,
+            read: 0,
+            cut: false,
+            fan,
+            target,
+            header,
+            buffer: Vec::new(),
+            line: None,
+        }
     }
 
     /// Writes outcomes until no more come, and returns how many items each task was not given.
@@ -183,7 +202,8 @@ impl OutputMerger {
 
     fn take(&mut self, news: MergeEvent) -> io::Result<()> {
         match news {
-            MergeEvent::Outcomes { task, group } => {
+            MergeEvent::Outcomes { task, group, line } => {
+                self.line = line.or(self.line.take());
                 self.tracks[task].waiting.push_back(group.results);
             }
             MergeEvent::SetAside { task, from, failure } => {
@@ -254,6 +274,9 @@ impl OutputMerger {
 
     fn write(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
+            if let Some(line) = self.line.take() {
+                renew_status(line);
+            }
             self.write_header()?;
             self.target.write(&self.buffer)?;
             self.buffer.clear();

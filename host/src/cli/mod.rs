@@ -10,6 +10,8 @@ mod call;
 mod checking;
 mod compiling;
 mod doctor;
+#[cfg(all(test, feature = "hosts"))]
+mod documented;
 mod dry;
 mod early;
 mod exit;
@@ -58,7 +60,8 @@ use std::io::{self, IsTerminal, Write};
 use wasmpool_run::{tell, tell_as};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -82,8 +85,10 @@ pub fn main() -> Exit {
     signals::hear_of_children();
     early::show_as_asked();
     let ahead = ahead::start();
-    let parsed = command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named);
+    let parsed =
+        command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).map_err(new::with_guide);
     let parsed = parsed.map_err(meant::command_named).map_err(swapped::explained).and_then(|matches| {
+        one_of_more_and_less(&matches)?;
         let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
         Ok((matches, arguments))
     });
@@ -128,6 +133,25 @@ pub fn main() -> Exit {
             tell_as!(Level::Error, &facts, "wasmpool: {}", MessageLines(&message));
             exit
         }
+    }
+}
+
+/// Returns an error if the command line asks to say more and to say less. Either counts for more than the environment.
+fn one_of_more_and_less(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let (mut matches, mut said) = (matches, 0);
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+        let is_said = |id: &&str| {
+            matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        said += ["verbose", "quiet"].iter().filter(|id| is_said(id)).count();
+    }
+    match said {
+        2 => Err(error_saying(
+            ErrorKind::ArgumentConflict,
+            "--verbose says more and --quiet less: leave one out".to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use clap::ValueEnum;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use super::args::{Language, NewArgs};
 use super::exit::{Exit, Stop};
+use super::{error_saying, meant};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::tell;
 
@@ -50,6 +54,15 @@ const C: [SkeletonFile; 4] = [
     (".gitignore", include_str!("new/c/gitignore")),
 ];
 
+/// A language without a skeleton that has a guide: the names that somebody may give it, what it is called, and where the guide is.
+type Guide = (&'static [&'static str], &'static str, &'static str);
+
+const GUIDES: [Guide; 3] = [
+    (&["go", "golang", "tinygo"], "Go", "docs/plugin-go.md"),
+    (&["c++", "cpp", "cxx", "cc"], "C++", "docs/plugin-c.md"),
+    (&["typescript", "ts"], "TypeScript", "docs/plugin-javascript.md"),
+];
+
 /// The reason why there is no new plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
@@ -76,6 +89,42 @@ pub fn new(args: &NewArgs) -> Result<Exit, Stop> {
         tell!("wasmpool: {name}/ has a plugin that builds and runs; {name}/README.md says how");
     }
     Ok(Exit::Success)
+}
+
+/// Returns an error that names the guide of a language which has no skeleton, in place of one that knows only skeletons.
+pub fn with_guide(error: clap::Error) -> clap::Error {
+    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (ErrorKind::InvalidValue, Some(ContextValue::String(arg)), Some(ContextValue::String(given)))
+            if arg == "<LANGUAGE>" =>
+        {
+            error_saying(ErrorKind::InvalidValue, without_skeleton(given))
+        }
+        _ => error,
+    }
+}
+
+fn without_skeleton(given: &str) -> String {
+    let values = Language::value_variants().iter().filter_map(Language::to_possible_value);
+    let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+    let there = format!("`wasmpool new` has a skeleton for {}", names.join(", "));
+    let guides = GUIDES.map(|(_, language, guide)| format!("{guide} for {language}")).join(", ");
+    let asked = given.to_lowercase();
+    match GUIDES.iter().find(|(names, ..)| names.contains(&&*asked)) {
+        Some((_, language, guide)) => {
+            format!(
+                "there is no skeleton for {language}, but a guide: {guide} says how a plugin is written and built in it; {there}"
+            )
+        }
+        None => {
+            let similar = meant::at_few_edits(&asked, names.iter().map(String::as_str));
+            let similar = similar.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
+            format!(
+                "there is no skeleton for {}{similar}; {there}. Other languages have a guide: {guides}; docs/plugins.md says \
+                 what a plugin in any language exports",
+                QuotedName::of(given)
+            )
+        }
+    }
 }
 
 fn files(language: Language) -> &'static [SkeletonFile] {
@@ -120,6 +169,27 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// So that a new guide is not forgotten here.
+    #[test]
+    fn each_language_of_the_documents_has_a_skeleton_or_is_named_with_its_guide() {
+        let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let mut languages = 0;
+        for entry in fs::read_dir(documents).expect("the documents") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            let Some(language) = name.strip_prefix("plugin-").and_then(|name| name.strip_suffix(".md")) else {
+                continue;
+            };
+            languages += 1;
+            if Language::from_str(language, false).is_err() {
+                let said = without_skeleton(language);
+                assert!(said.contains(&format!("docs/{name}")), "{said}");
+            }
+        }
+        assert!(languages >= 5, "only {languages} guides were found");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        assert!(GUIDES.iter().all(|(_, _, guide)| root.join(guide).exists()));
+    }
 
     #[test]
     fn a_name_is_one_wherever_it_is_used() {

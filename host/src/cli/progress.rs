@@ -26,7 +26,7 @@ use wasmpool_core::text::{ForeignText, MessageLines, QuotedOutput};
 use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_run::clock::RunClock;
 use wasmpool_run::output::{FailedItem, RunWatcher};
-use wasmpool_run::stdio::{Facts, Level, clear_status, show_status, writes_json};
+use wasmpool_run::stdio::{Facts, Level, clear_status, renew_status, shares_terminal, show_status, writes_json};
 use wasmpool_run::tell_as;
 use wasmpool_sandbox::surroundings::error_with_limit;
 use wasmpool_scheduler::WorkerId;
@@ -58,6 +58,8 @@ pub struct RunProgress {
     /// Number of items that were done when this run started.
     before: u64,
     last: Option<Duration>,
+    /// Number of items that were read, when time passed last.
+    items: u64,
     read: Arc<AtomicU64>,
     size: Option<u64>,
     noun: &'static str,
@@ -101,6 +103,7 @@ impl RunProgress {
             pace: Pace::default(),
             before: 0,
             last: None,
+            items: 0,
             read: Arc::default(),
             size,
             noun: "items",
@@ -165,6 +168,28 @@ impl RunProgress {
         }
     }
 
+    /// Returns the bar.
+    fn bar(&self, items: u64, counts: &OutcomeCounts) -> String {
+        let width = terminal::width();
+        match items {
+            0 if self.before > 0 => within("comparing the input with what is done", width),
+            0 => within("no items yet", width),
+            _ => self.figures(items, counts).line(width, terminal::takes_colours(true)),
+        }
+    }
+
+    /// Returns true if a bar stands below results that are printed on the same terminal.
+    pub fn stands_behind_results(&self) -> bool {
+        self.shown == Some(ProgressDisplay::Bar) && shares_terminal()
+    }
+
+    /// Has the bar show these counts when it is drawn again.
+    pub fn renew(&self, counts: &OutcomeCounts) {
+        if self.shown == Some(ProgressDisplay::Bar) && self.items > 0 {
+            renew_status(self.bar(self.items, counts));
+        }
+    }
+
     /// Estimates the total number of items from the share of the input's bytes from which `items` were read. Returns it, and
     /// whether it is certain.
     fn expected(&self, items: u64) -> Option<(u64, bool)> {
@@ -178,6 +203,10 @@ impl RunProgress {
 
     /// Prints what became of the run: to a person in any case, else if anything failed.
     pub fn summary(&self, counts: &OutcomeCounts) {
+        self.summary_with(counts, Vec::new());
+    }
+
+    fn summary_with(&self, counts: &OutcomeCounts, more: Vec<(&'static str, Value)>) {
         let (done, failures) = (counts.done, counts.failures());
         if self.quiet || !(self.summarises || failures > 0) {
             return;
@@ -219,14 +248,23 @@ impl RunProgress {
         facts.push(("seconds", elapsed.as_secs_f64().into()));
         facts.extend(rate.map(|rate| ("items_per_second", rate.into())));
         facts.extend([("instances_made", made.into()), ("instances_restored", restored.into())]);
+        facts.extend(more);
         let level = if failures > 0 { Level::Warning } else { Level::Info };
         self.say(level, &facts, &format!("wasmpool: {text}"));
     }
 
     /// Prints the summary to a person, in a run whose tasks have one each in any case.
-    pub fn summary_of_tasks(&self, counts: &OutcomeCounts) {
+    pub fn summary_of_tasks<'a>(
+        &self,
+        counts: &OutcomeCounts,
+        tasks: impl Iterator<Item = (&'a str, &'a OutcomeCounts)>,
+    ) {
         if self.summarises {
-            self.summary(counts);
+            let of_task = |(name, counts): (&str, &OutcomeCounts)| {
+                let facts = summary_facts(counts).into_iter().map(|(name, value)| (name.to_owned(), value));
+                (name.to_owned(), Value::Object(facts.collect()))
+            };
+            self.summary_with(counts, vec![("tasks", Value::Object(tasks.map(of_task).collect()))]);
         }
     }
 
@@ -307,7 +345,7 @@ impl RunProgress {
 }
 
 /// Returns the facts of a summary.
-fn summary_facts(counts: &OutcomeCounts) -> Vec<(&'static str, Value)> {
+pub fn summary_facts(counts: &OutcomeCounts) -> Vec<(&'static str, Value)> {
     let kinds = counts.failed.iter().map(|(kind, count)| (kind.name().to_owned(), (*count).into()));
     vec![("done", counts.done.into()), ("failed", counts.failures().into()), ("kinds", Value::Object(kinds.collect()))]
 }
@@ -367,6 +405,7 @@ impl RunWatcher for RunProgress {
     }
 
     fn failed(&mut self, item: &FailedItem<'_>) {
+        self.renew(item.counts);
         self.tell_failure(None, item);
         if self.first.note(item.failure, item.counts) {
             self.tell_alike(None, item.failure.kind);
@@ -431,12 +470,17 @@ impl RunWatcher for RunProgress {
         let of_hosts = self.hosts.next().map(|next| next.saturating_sub(self.clock.elapsed()));
         self.show(items, counts).into_iter().chain(of_hosts).min()
     }
+
+    fn line_behind(&self, items: u64, counts: &OutcomeCounts) -> Option<String> {
+        (items > 0 && self.stands_behind_results()).then(|| self.bar(items, counts))
+    }
 }
 
 impl RunProgress {
     /// Draws the bar, or prints a line in its place. Returns when to do so again.
     fn show(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration> {
         let now = self.clock.elapsed();
+        self.items = items;
         if items > self.before {
             // Until there are more items than were done, the input is waited for, or compared with what was read before.
             self.pace.begin(now, self.before);
@@ -451,19 +495,14 @@ impl RunProgress {
         }
         let is_first = self.last.replace(now).is_none();
         self.pace.observe(now, counts.done);
-        let figures = self.figures(items, counts);
         match shown {
             ProgressDisplay::Bar => {
-                let width = terminal::width();
-                show_status(match items {
-                    0 if self.before > 0 => within("comparing the input with what is done", width),
-                    0 => within("no items yet", width),
-                    _ => figures.line(width, terminal::takes_colours(true)),
-                });
+                show_status(self.bar(items, counts));
             }
             // At its beginning there is nothing to tell.
             ProgressDisplay::Lines(_) if is_first => {}
             ProgressDisplay::Lines(_) => {
+                let figures = self.figures(items, counts);
                 let mut facts = vec![("done", figures.done.into()), ("failed", figures.failed.into())];
                 facts.extend(figures.all.map(|(all, _)| ("expected", all.into())));
                 facts.extend(figures.rate.map(|rate| ("items_per_second", rate.into())));

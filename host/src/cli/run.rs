@@ -178,6 +178,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     let reader = mailbox.sender();
     start_thread("input", move || reader.watch(READER, || feed(items, tally, &requests, &reader)))?;
     let failed = output.failed.is_some().then_some(call.item_form);
+    let printed = output.results.is_stdout();
     let (results, to_write) = mpsc::channel();
     let writer = mailbox.sender();
     let writing =
@@ -188,7 +189,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
         .within(call.limits.max_output)
         .keeping(keep)
         .in_columns(columns);
-    let besides = ExtraOutputs { failed, journal: journaled, files };
+    let besides = ExtraOutputs { failed, journal: journaled, files, printed };
     let mut printer = OutcomePrinter::new(lines, counts, besides, results, mailbox.sender(), watcher);
     let objects = shared.as_ref().map(|shared| shared.objects.clone());
     let result = caught(SUPERVISOR, || match crew {
@@ -240,6 +241,7 @@ pub fn run(run: RunParts<'_>) -> Result<(Exit, OutcomeCounts), Error> {
     if !closed {
         for event in mailbox.take() {
             match event {
+                Event::OutputHungUp => return tell().map(|()| (Exit::Signal(Signal::SIGHUP as i32), counts)),
                 Event::OutputClosed => return tell().map(|()| (Exit::OutputClosed, counts)),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::JournalFailed(e) => return Err(Error::cannot_journal(e)),

@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use wasmpool_run::tell;
+
+use nix::sys::signal::Signal;
 
 use super::alike::FirstFailures;
 use super::apart::{self, InputLists};
@@ -18,7 +19,7 @@ use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
 use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
-use super::progress::{RunProgress, kinds};
+use super::progress::{RunProgress, kinds, summary_facts};
 use super::report::{RunEnding, RunRecorder, RunReports};
 #[cfg(feature = "hosts")]
 use super::run::run_elsewhere;
@@ -53,10 +54,11 @@ use wasmpool_run::rendered::RenderedOutcomes;
 use wasmpool_run::scarce::{patiently, start_thread};
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
-use wasmpool_run::stdio::Level;
+use wasmpool_run::stdio::{HungUp, Level};
 use wasmpool_run::supervisor::{
     Event, EventSender, Mailbox, OutcomeRecord, OutcomeSink, OutcomeValue, Recorded, RunEnd, SpareWorkers, WorkerNews,
 };
+use wasmpool_run::tell_as;
 use wasmpool_scheduler::shares::{WorkerDemand, share};
 use wasmpool_scheduler::{SchedulerConfig, WorkerId};
 
@@ -160,6 +162,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         })
         .collect();
     let tracks = lines.iter().cloned().zip(senders.iter().cloned()).collect();
+    let is_printed = target.is_stdout();
     let merger = OutputMerger::new(!*options.unordered, tracks, fan.clone(), target, header);
     let writing = {
         let (fan, senders) = (fan.clone(), senders.clone());
@@ -202,6 +205,7 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         fan: &fan,
         board: &board,
         reports: reports.as_ref(),
+        is_printed,
         start: Instant::now(),
     };
     board.known().progress.begin();
@@ -256,6 +260,8 @@ struct TaskRunner<'a> {
     fan: &'a InputSplitter,
     board: &'a TaskSet,
     reports: Option<&'a RunReports>,
+    /// True if results go to standard output.
+    is_printed: bool,
     /// The time at which all tasks begin.
     start: Instant,
 }
@@ -348,6 +354,7 @@ impl TaskRunner<'_> {
             items: 0,
             recorder: self.reports.map(|reports| reports.recorder(self.start)),
             shows_prints: self.board.known().progress.shows_prints(),
+            is_printed: self.is_printed,
             set_aside: None,
             given_up: None,
             news,
@@ -554,11 +561,12 @@ impl TaskSet {
             of.clone_from(item.counts);
         }
         let name = self.names.get(task).map_or("", |name| name);
+        let all = known.all();
+        known.progress.renew(&all);
         known.progress.tell_failure(Some(name), item);
         if is_alike {
             known.progress.tell_alike(Some(name), item.failure.kind);
         }
-        let all = known.all();
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
@@ -592,6 +600,10 @@ impl TaskSet {
                 known.progress.finish();
                 return Ok(Exit::OutputClosed);
             }
+            Err(e) if HungUp::is(&e) => {
+                known.progress.finish();
+                return Ok(Exit::Signal(Signal::SIGHUP as i32));
+            }
             Err(e) => Err(Stop::from(Error::output(e))),
             Ok(untried) => Ok(untried),
         };
@@ -606,13 +618,21 @@ impl TaskSet {
         let all = known.all();
         let told = !spec.verbosity.quiet;
         if told {
-            known.progress.summary_of_tasks(&all);
+            known.progress.summary_of_tasks(&all, self.names.iter().map(String::as_str).zip(&known.counts));
         }
         for (name, counts) in self.names.iter().zip(&known.counts).filter(|_| told) {
-            let (name, done, failed) = (ForeignText::of(name), counts.done, counts.failures());
+            let (done, failed) = (counts.done, counts.failures());
+            let mut facts = vec![("task", name.as_str().into())];
+            facts.extend(summary_facts(counts));
+            let name = ForeignText::of(name);
             match failed {
-                0 => tell!("wasmpool: task {name}: {done} items done, 0 failed"),
-                _ => tell!("wasmpool: task {name}: {done} items done, {failed} failed: {}", kinds(counts)),
+                0 => tell_as!(Level::Info, &facts, "wasmpool: task {name}: {done} items done, 0 failed"),
+                _ => tell_as!(
+                    Level::Warning,
+                    &facts,
+                    "wasmpool: task {name}: {done} items done, {failed} failed: {}",
+                    kinds(counts)
+                ),
             }
         }
         Ok(match self.halt.filter(|_| known.halted) {
@@ -649,6 +669,8 @@ struct TaskOutcomes<'a> {
     /// Number of items that the task was given.
     items: u64,
     shows_prints: bool,
+    /// True if results go to standard output.
+    is_printed: bool,
     recorder: Option<RunRecorder>,
     /// The failure for which the task was set aside.
     set_aside: Option<Failure>,
@@ -663,6 +685,16 @@ impl TaskOutcomes<'_> {
     fn show(&mut self) -> Option<Duration> {
         self.shown = self.counts.done;
         self.board.show(self.task, self.items, &self.counts)
+    }
+
+    /// Returns the line that stands on the terminal below the results so far, if one does.
+    fn line_behind(&self) -> Option<String> {
+        let mut known = self.board.known();
+        if !known.progress.stands_behind_results() {
+            return None;
+        }
+        known.counts.get_mut(self.task)?.clone_from(&self.counts);
+        known.progress.line_behind(known.items.iter().sum(), &known.all())
     }
 
     /// Returns the number of a worker among those of all tasks.
@@ -692,7 +724,8 @@ impl TaskOutcomes<'_> {
                 None => format!("{failed} of its {done} items failed{option}"),
             };
             if !board.known().progress.is_quiet() {
-                let facts = [("task", (*name).into())];
+                let mut facts = vec![("task", (*name).into())];
+                facts.extend(summary_facts(counts));
                 let text = format!("wasmpool: task {} is set aside: {why}", ForeignText::of(name));
                 board.known().progress.say(Level::Warning, &facts, &text);
             }
@@ -740,7 +773,8 @@ impl OutcomeSink for TaskOutcomes<'_> {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         // If the merger is gone, its thread reports the reason.
-        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group });
+        let line = if self.is_printed { self.line_behind() } else { None };
+        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group, line });
     }
 
     fn instances(&mut self, counts: InstanceCounts) {

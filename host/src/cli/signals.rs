@@ -1,4 +1,5 @@
-//! Signals of a run: SIGINT (Ctrl-C) and SIGTERM become events, SIGTSTP (^Z) stops the workers too.
+//! Signals of a run: SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone) become events, SIGTSTP (^Z) stops the workers
+//! too.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -61,14 +62,14 @@ pub fn hear_of_children() {
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }
 
-/// Calls `tell` for SIGINT and SIGTERM from now on, unless they were ignored when this program was started, as by
-/// `nohup` or for a background job of a script: then they stay ignored. The second signal ends the program soon,
-/// whatever it does.
+/// Calls `tell` for SIGINT, SIGTERM and SIGHUP from now on, unless they were ignored when this program was started, as by
+/// `nohup` or for a background job of a script: then they stay ignored. The second SIGINT, or the first of the others, ends
+/// the program soon, whatever it does.
 pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
     watch(|signal| if signal == Signal::SIGINT { 1 } else { 2 }, tell)
 }
 
-/// Does what [`watch_signals`] does, for a program that finishes what it has at the first SIGTERM, too.
+/// Does what [`watch_signals`] does, for a program that finishes what it has at the first signal, whichever it is.
 #[cfg(feature = "hosts")]
 pub fn watch_signals_of_service(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
     watch(|_| 1, tell)
@@ -118,7 +119,7 @@ pub fn kept_from_children<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Ends the program at the first SIGINT or SIGTERM from now on, for a command that has nothing to finish. The default action
+/// Ends the program at the first SIGINT, SIGTERM or SIGHUP from now on, for a command that has nothing to finish. The default action
 /// would leave the cgroup of its children behind. It is kept only where no thread can be started.
 pub fn leave_at_once() {
     let heard = heard();
@@ -141,7 +142,8 @@ pub fn leave_at_once() {
 
 /// Returns the signals that were not ignored when this program was started.
 fn heard() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGTSTP].into_iter().filter(|&signal| !is_ignored(signal)).collect()
+    let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP];
+    all.into_iter().filter(|&signal| !is_ignored(signal)).collect()
 }
 
 /// Ends the program at once. Its children would end with it, but their cgroup would stay.

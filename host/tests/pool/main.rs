@@ -10,6 +10,7 @@ mod failures;
 mod floats;
 #[cfg(feature = "hosts")]
 mod hosts;
+mod names;
 mod objects;
 mod plugins;
 mod process;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::folder::Folder;
 use crate::support::guest::{Task, wat};
 use crate::support::run::{Output, Run, map, wasmpool};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
@@ -192,15 +193,15 @@ fn several_tasks_share_a_table_with_a_column_for_the_task() {
 }
 
 /// The files of a run with a journal.
-struct Place(TempDir);
+struct Place(Folder);
 
 impl Place {
     fn new() -> Place {
-        Place(TempDir::new().expect("a temporary directory"))
+        Place(Folder::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     fn run(&self, input: &str) -> Output {

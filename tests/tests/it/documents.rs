@@ -108,7 +108,7 @@ fn the_readme_leads_to_every_document() {
     let root = workspace();
     for (path, _) in documents() {
         let name = path.strip_prefix(&root).expect("a document of the workspace").to_string_lossy().into_owned();
-        let is_index = name == "README.md" || name == "docs/SUMMARY.md";
+        let is_index = name == "README.md";
         let led_to = readme.contains(&format!("]({name})")) || is_index || name.starts_with("demo/docs/");
         assert!(led_to, "no link to {name}");
     }
@@ -116,13 +116,52 @@ fn the_readme_leads_to_every_document() {
 
 #[test]
 fn the_book_has_every_document_of_its_folder() {
-    let summary = document("docs/SUMMARY.md");
+    let chapters = chapters();
     for (path, _) in documents() {
-        let name = path.strip_prefix(workspace().join("docs")).ok().map(|name| name.to_string_lossy().into_owned());
-        if let Some(name) = name.filter(|name| name != "SUMMARY.md") {
-            assert!(summary.contains(&format!("]({name})")), "no chapter has {name}");
+        let name = path.strip_prefix(workspace()).expect("a document of the workspace");
+        assert!(!name.starts_with("docs") || chapters.iter().any(|chapter| chapter == name), "no chapter has {name:?}");
+    }
+}
+
+/// Returns the documents that are chapters of the book, by their paths in it, which are those in the workspace.
+fn chapters() -> Vec<PathBuf> {
+    let summary = document("book/SUMMARY.md");
+    let chapters: Vec<PathBuf> = between(&summary, "](", ')').into_iter().map(PathBuf::from).collect();
+    assert!(chapters.len() > 20, "only {} chapters were found", chapters.len());
+    chapters
+}
+
+/// The book is made of `book/` alone. What a chapter links to has to be there at the same path, as a chapter or as a file that
+/// is copied; a folder would be no page.
+#[test]
+fn links_of_the_book_lead_to_what_it_has() {
+    let (book, chapters) = (workspace().join("book"), chapters());
+    let mut outside = 0;
+    // The first chapter is also index.html, at the top of the book, and its links are as they are there.
+    assert_eq!(chapters.first().and_then(|first| first.parent()), Some(Path::new("")), "{chapters:?}");
+    for chapter in &chapters {
+        let original = workspace().join(chapter).canonicalize().expect("a document");
+        assert_eq!(book.join(chapter).canonicalize().ok(), Some(original), "{} is not in book/", chapter.display());
+        let text = std::fs::read_to_string(book.join(chapter)).expect("a document");
+        for link in between(&text, "](", ')').into_iter().filter(|link| !link.contains("://") && !link.starts_with('#'))
+        {
+            let target = chapter.parent().expect("a folder").join(link.split('#').next().unwrap_or_default());
+            let target =
+                plain(&target).unwrap_or_else(|| panic!("{}: {link} leads out of the book", chapter.display()));
+            let is_page = target.extension().is_none_or(|extension| extension != "md") || chapters.contains(&target);
+            assert!(book.join(&target).is_file() && is_page, "{}: the book has no {link}", chapter.display());
+            outside += usize::from(chapter.starts_with("docs") && !target.starts_with("docs"));
         }
     }
+    assert!(outside > 20, "only {outside} links lead out of docs/");
+}
+
+/// Returns a path without `..`, unless it leads out of the folder in which it is.
+fn plain(path: &Path) -> Option<PathBuf> {
+    path.components().try_fold(PathBuf::new(), |mut plain, part| match part {
+        std::path::Component::ParentDir => plain.pop().then_some(plain),
+        part => Some(plain.join(part)),
+    })
 }
 
 #[test]

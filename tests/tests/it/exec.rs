@@ -33,7 +33,7 @@ fn preview1(imports: &str, body: &str) -> Task {
 }
 
 /// Returns a command that copies standard input to standard output.
-fn cat() -> Task {
+pub fn cat() -> Task {
     preview1(
         "",
         "(local $n i32) (loop $more (local.set $n (call $take)) (call $put (i32.const 1) (i32.const 1024) (local.get $n)) (br_if $more (local.get $n)))",

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::exec::cat;
 use crate::support::folder::Folder;
 use crate::support::guest::{Task, wat};
-use crate::support::run::{Output, map};
+use crate::support::run::{Output, map, wasmpool};
 use crate::support::wat::{SQUARE, component, echo_bytes, echo_string, lift, minus};
 
 /// Returns a function with parameters of this type that traps.
@@ -150,6 +151,56 @@ fn a_file_that_could_not_be_read_is_kept_by_its_path_and_read_once_it_is_there()
     let run = files(&wat(echo_bytes())).arg("--failed").arg(folder.path("still")).arg(folder.path("number"));
     run.run().exits(1);
     assert_eq!(map(&wat(SQUARE)).arg(folder.path("still")).run().exits(0).text(), "9\n");
+}
+
+#[test]
+fn a_damaged_line_is_told_by_its_place_and_is_no_item() {
+    let folder = Folder::new();
+    map(&traps_if_negative()).arg("--failed").arg(folder.path("failed")).input("1\n-2\n-3\n-4\n").run().exits(1);
+    let whole = std::fs::read_to_string(folder.path("failed")).expect("it is there");
+    let lines: Vec<&str> = whole.lines().collect();
+    // A disk was full in the middle of a line; somebody has edited another, and a program has put blanks into the third.
+    let edited = lines[0].replace("\"form\":\"json\",", "");
+    let spaced = lines[2].replacen("\":\"", "\": \"", 1);
+    std::fs::write(folder.path("damaged"), format!("{}\n{edited}\n{spaced}\n", &lines[1][..50])).expect("written");
+    let damaged = ["damaged:1: item 0 failed: invalid-input: ", "damaged:2: item 1 failed: invalid-input: "];
+    let reasons = ["it breaks off after 50 bytes", "missing field `form`"];
+    // A command would be given a damaged line as its text, and an input of files would take it for a path.
+    let exec = wasmpool().arg("exec").task(&cat());
+    let commands = [map(&wat(SQUARE)), exec, map(&wat(echo_bytes())).args(["--input-format", "files"])];
+    for (nth, command) in commands.into_iter().enumerate() {
+        let output = command.arg("--failed").arg(folder.path("again")).arg(folder.path("damaged")).run().exits(1);
+        for (place, reason) in damaged.iter().zip(reasons) {
+            let told = output.stderr.lines().find(|line| line.contains(place)).unwrap_or_default();
+            assert!(
+                told.contains("a damaged line of an item that failed: ") && told.contains(reason),
+                "{}",
+                output.stderr
+            );
+            assert!(told.contains("from the input of the run in which it failed, or remove the line"), "{told}");
+        }
+        assert_eq!(output.text().trim_end(), ["16", "-4", ""][nth]);
+        // It is kept as it was, and told as that again.
+        let again = map(&wat(SQUARE)).arg(folder.path("again")).run().exits(1);
+        assert_eq!(again.stderr.matches("a damaged line").count(), 2, "{}", again.stderr);
+    }
+}
+
+#[test]
+fn failed_items_that_are_given_as_csv_are_told_with_the_format_that_reads_them() {
+    let folder = Folder::new();
+    let failing = wat(component(
+        r#"(func (export "minus") (param i64 i64) (result i64) unreachable)"#,
+        &[lift("minus", r#"(param "from" s64) (param "take" s64) (result s64)"#)],
+    ));
+    let csv = |task: &Task| map(task).args(["--input-format", "csv"]);
+    let failed = folder.path("failed");
+    csv(&failing).arg("--failed").arg(&failed).input("from,take\n7,2\n").run().exits(1);
+    // The command of the first run again, with the file that it has written.
+    let output = csv(&wat(minus())).arg(&failed).run().exits(2);
+    let told = format!("{} holds items that failed in another run", failed.display());
+    assert!(output.stderr.contains(&told) && output.stderr.contains("--input-format jsonl"), "{}", output.stderr);
+    assert_eq!(map(&wat(minus())).arg(&failed).run().exits(0).text(), "5\n");
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn elements_that_fail_are_written_each_as_one_line_and_run_again() {
 fn a_json_array_that_breaks_off_is_an_error_with_its_place() {
     let folder = Folder::new();
     for (text, says_so) in [
-        ("[\n1,\n2,\n", ":1: the JSON array that begins in this line is never closed"),
+        ("[\n1,\n2,\n", ":1: the JSON array that begins in this line, with byte 1 of the text, is never closed"),
         ("[\n1\n2\n]\n", ":3: a comma or the end of the JSON array is missing in front of `2`"),
         ("[\n1,\n]\n", ":3: a JSON value is missing in front of `]`"),
         ("[\n1\n]\n2\n", ":4: something follows the JSON array"),
@@ -195,6 +195,26 @@ fn a_json_array_that_breaks_off_is_an_error_with_its_place() {
         says(&output, &[&format!("{}{says_so}", path.display())]);
         assert!("1\n4\n".starts_with(output.text()), "{}", output.text());
     }
+}
+
+/// A file that is called `.json` is one text, also where its first line is no array yet.
+#[test]
+fn a_json_file_that_is_never_closed_names_where_it_begins() {
+    let folder = Folder::new();
+    for (text, says_so) in [
+        ("[1,2", ":1: the JSON array that begins in this line, with byte 1 of the text, is never closed"),
+        ("\n  [1,2\n,3\n", ":2: the JSON array that begins in this line, with byte 4 of the text, is never closed"),
+        ("{\"a\": [1],\n", ":1: the JSON value that begins in this line, with byte 1 of the text, is never closed"),
+    ] {
+        let path = folder.write("rows.json", text);
+        says(&map(&wat(SQUARE)).arg(&path).run().exits(2), &[&format!("{}{says_so}", path.display())]);
+    }
+    let path = folder.write("rows.json", "[1\n,2\n,3]\n");
+    assert_eq!(map(&wat(SQUARE)).arg(&path).run().exits(0).text(), "1\n4\n9\n");
+    // An item that breaks off is no array where a number is wanted, but no JSON.
+    let output = map(&wat(SQUARE)).input("[1,2\n3\n").run().exits(1);
+    says(&output, &["line 1: item 0 failed: invalid-input: not valid JSON: EOF while parsing a list at column 4"]);
+    assert_eq!(output.text(), "9\n");
 }
 
 #[test]

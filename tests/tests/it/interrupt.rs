@@ -153,7 +153,7 @@ fn what_a_polite_kill_cuts_short_is_whole_lines() {
 
 #[test]
 fn a_signal_that_was_ignored_before_stays_ignored() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut host = map(&wat(SQUARE)).ignoring(signal).start();
         let mut input = host.stdin.take().expect("a pipe");
         for item in 1..=3_u64 {

@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Deref;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
+use crate::support::folder::Folder;
 use crate::support::guest::{Task, wat};
 use crate::support::host::Host;
 use crate::support::run::{Output, Run, map};
@@ -25,23 +26,19 @@ const SEVENTH_TRAPS: &str = r#"
     (i64.mul (local.get 0) (i64.const 2))))"#;
 
 /// The directory of a run's files.
-struct Place(TempDir);
+struct Place(Folder);
+
+impl Deref for Place {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.0
+    }
+}
 
 impl Place {
     fn new() -> Place {
-        Place(TempDir::new().expect("a temporary directory"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
-    }
-
-    fn size(&self, name: &str) -> u64 {
-        fs::metadata(self.path(name)).map_or(0, |m| m.len())
+        Place(Folder::new())
     }
 
     /// Returns a run with its journal, its results and its failed items here.
@@ -84,7 +81,7 @@ impl Place {
 
     /// Returns the files that exist, with their content.
     fn all(&self) -> Vec<(String, Vec<u8>)> {
-        let entries = fs::read_dir(self.0.path()).expect("it is there");
+        let entries = fs::read_dir(self.root()).expect("it is there");
         let mut files: Vec<(String, Vec<u8>)> = entries
             .map(|entry| {
                 let entry = entry.expect("it is there");
@@ -766,20 +763,20 @@ impl Disk {
     fn mount(options: &str) -> Option<Disk> {
         let place = Place::new();
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "wasmpool-tests"]).arg(place.0.path());
+        mount.args(["-t", "tmpfs", "-o", options, "wasmpool-tests"]).arg(place.root());
         mount.stderr(std::process::Stdio::null()).status().ok()?.success().then_some(Disk(place))
     }
 
     fn resize(&self, options: &str) {
         let options = format!("remount,{options}");
-        let status = std::process::Command::new("mount").args(["-o", &options]).arg(self.0.0.path()).status();
+        let status = std::process::Command::new("mount").args(["-o", &options]).arg(self.0.root()).status();
         assert!(status.expect("mount is there").success());
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0.0.path()).status();
+        let _ = std::process::Command::new("umount").arg(self.0.root()).status();
     }
 }
 

@@ -196,8 +196,9 @@ fn bytes_and_lists_are_given_up_to_the_limit_by_any_function() {
         ("(option u8)", 2, 3_000_000, 4_000_000, "records"),
         ("(tuple u8 u8)", 2, 2_500_000, 3_000_000, "records"),
     ] {
-        let args = ["-j", "1", "--output-format", output, "--delimiter", "none"];
-        let run = map(&wat(list_of(ty, size))).args(args).input(format!("{count}\n{too_many}\n2\n")).run().exits(1);
+        let delimiter: &[&str] = if output == "raw" { &["--delimiter", "none"] } else { &[] };
+        let run = map(&wat(list_of(ty, size))).args(["-j", "1", "--output-format", output]).args(delimiter);
+        let run = run.input(format!("{count}\n{too_many}\n2\n")).run().exits(1);
         assert!(run.stderr.contains("output-too-large") && run.stderr.contains("1 of 3 items"), "{ty}: {}", run.stderr);
         if output == "raw" {
             assert_eq!(run.bytes.len(), count + 2, "{ty}");

@@ -66,9 +66,23 @@ fn what_is_no_name_or_language_is_refused() {
     }
     let output = wasmpool().args(["new", "cobol", "check"]).directory(folder.path()).run().exits(2);
     assert!(LANGUAGES.iter().all(|language| output.stderr.contains(language)), "{}", output.stderr);
+    assert!(output.stderr.contains("docs/plugins.md"), "{}", output.stderr);
     let output = wasmpool().args(["new", "rust"]).directory(folder.path()).run().exits(2);
     assert!(output.stderr.contains("NAME"), "{}", output.stderr);
     assert_eq!(fs::read_dir(folder.path()).expect("it").count(), 0);
+}
+
+#[test]
+fn a_language_without_a_skeleton_is_told_its_guide() {
+    let folder = TempDir::new().expect("a temporary directory");
+    for (language, guide) in [("go", "docs/plugin-go.md"), ("Golang", "docs/plugin-go.md"), ("c++", "docs/plugin-c.md")]
+    {
+        let output = wasmpool().args(["new", language, "check"]).directory(folder.path()).run().exits(2);
+        let there = LANGUAGES.iter().all(|language| output.stderr.contains(language));
+        assert!(output.stderr.contains(guide) && there, "{}", output.stderr);
+    }
+    let output = wasmpool().args(["new", "pyton", "check"]).directory(folder.path()).run().exits(2);
+    assert!(output.stderr.contains("did you mean") && output.stderr.contains("python"), "{}", output.stderr);
 }
 
 /// Runs a command in a directory. Returns false if there is no such program.

@@ -137,6 +137,82 @@ fn results_on_the_same_terminal_have_lines_of_their_own() {
     assert!(!drawn(&seen).is_empty(), "there was a bar");
 }
 
+/// Returns how many items each bar says are done, with the number of results that stand above it.
+fn counted(seen: &str, is_result: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
+    let seen = without_colours(seen);
+    let mut bars = Vec::new();
+    for (end, _) in seen.match_indices("\u{1b}[J") {
+        let before = &seen[..end];
+        let (above, bar) = before.rsplit_once('\r').unwrap_or(("", before));
+        let Some((_, rest)) = bar.split_once("%  ") else { continue };
+        let done = rest.split(' ').next().unwrap_or_default().replace(',', "");
+        let results = above.split(['\r', '\n']).filter(|line| is_result(line.trim_start_matches("\u{1b}[J"))).count();
+        bars.push((done.parse().expect("a number"), results as u64));
+    }
+    bars
+}
+
+#[test]
+fn the_bar_counts_the_results_above_it_whenever_it_is_drawn() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("items.jsonl");
+    std::fs::write(&input, "20000000\n".repeat(60)).expect("written");
+    let (master, slave) = terminal();
+    set_width(&master, 80);
+    let seen = watch(master);
+    let run = at_terminal(map(&wat(COUNT_TO))).args(["-j", "1", "-c", "1"]).arg(&input);
+    let mut host = run.stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
+    assert_eq!(host.code(), 0);
+    until("the summary", || seen.lock().expect("no panic").contains("60 items, none failed").then_some(()));
+    let bars = counted(&seen.lock().expect("no panic"), |line| line == "20000000");
+    assert!(bars.len() > 50, "a bar behind each result: {bars:?}");
+    assert!(bars.iter().all(|(done, results)| done == results), "{bars:?}");
+    assert_eq!(bars.last(), Some(&(60, 60)));
+
+    // Of several tasks, results wait for those of others, and are counted then.
+    let (master, slave) = terminal();
+    set_width(&master, 80);
+    let seen = watch(master);
+    let tasks = [wat(COUNT_TO), wat(COUNT_TO)];
+    let named = ["a", "b"].iter().zip(&tasks).map(|(name, task)| format!("{name}={}", task.path().display()));
+    let mut run = at_terminal(wasmpool().arg("map")).args(["-j", "2", "-c", "1"]);
+    for task in named {
+        run = run.args(["--task", &task]);
+    }
+    let mut host = run.arg(&input).stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
+    assert_eq!(host.code(), 0);
+    until("the summary", || seen.lock().expect("no panic").contains("120 results, none failed").then_some(()));
+    let bars = counted(&seen.lock().expect("no panic"), |line| line.starts_with("{\"index\""));
+    assert!(bars.len() > 50 && bars.iter().all(|(done, results)| done >= results), "{bars:?}");
+}
+
+#[test]
+fn a_failure_above_the_bar_is_counted_in_it() {
+    let (master, slave) = terminal();
+    set_width(&master, 80);
+    let seen = watch(master);
+    let mut host = at_terminal(map(&wat(SQUARE))).args(["-j", "1", "-c", "1"]).stderr_to(slave).start();
+    let mut input = host.stdin.take().expect("a pipe");
+    for nth in 1..=4 {
+        input.write_all(b"3\n").expect("the host reads");
+        assert_eq!(host.line().as_deref(), Some("9"));
+        until("a bar", || {
+            drawn(&seen).iter().any(|line| line.starts_with(&format!("{} items", 2 * nth - 1))).then_some(())
+        });
+        input.write_all(b"x\n").expect("the host reads");
+        until("the failure and the bar", || {
+            let seen = without_colours(&seen.lock().expect("no panic"));
+            let (_, behind) = seen.split_once(&format!("item {} failed: ", 2 * nth - 1))?;
+            let bar = behind.split('\r').find(|part| part.contains(" items, "))?;
+            assert!(bar.contains(&format!(" {nth} failed")), "drawn behind the failure: {bar:?}");
+            Some(())
+        });
+    }
+    drop(input);
+    assert_eq!(host.line(), None);
+    assert_eq!(host.code(), 1);
+}
+
 #[test]
 fn a_simple_terminal_gets_no_codes_and_nobody_gets_colours_who_wants_none() {
     let (mut host, _master, seen, _folder) = long_run(80, |run| run.env("TERM", "dumb").args(["--progress", "always"]));

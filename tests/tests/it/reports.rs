@@ -110,6 +110,30 @@ fn a_report_tells_of_every_item_and_costs_no_result() {
 }
 
 #[test]
+fn an_item_took_the_same_time_wherever_a_report_or_a_record_tells_it() {
+    let reports = Reports::new();
+    let input: String = (1..=60).map(|n| format!("{}\n", n * 100_000)).collect();
+    let run = map(&wat(COUNT_TO)).args(["-j", "1", "--output-format", "records"]);
+    let output = reports.of(run).input(input).run().exits(0);
+    let records: Vec<Value> = output.lines().iter().map(|line| serde_json::from_str(line).expect("a record")).collect();
+    let figures = reports.figures();
+    let task = &figures["tasks"][0];
+    let longest = task["longest_items"].as_array().expect("items");
+    assert_eq!(longest.len(), records.len());
+    for item in longest {
+        let record = &records[usize::try_from(item["index"].as_u64().expect("an index")).expect("small")];
+        assert_eq!(item["elapsed_us"], record["elapsed_us"], "{item} {record}");
+    }
+    let took = |item: &Value| item["elapsed_us"].as_u64().expect("a time");
+    assert!(longest.is_sorted_by_key(|item| std::cmp::Reverse(took(item))), "{longest:?}");
+    assert_eq!(task["times"]["most_us"].as_f64().map(|us| us as u64), longest.first().map(took));
+    let total: u64 = records.iter().map(took).sum();
+    let said = task["times"]["total_us"].as_u64().expect("a sum");
+    assert!((total..=total + 60).contains(&said), "{said} is the sum of {total}, but for parts of microseconds");
+    assert!(reports.page().contains("elapsed_us"), "the page says which time it means");
+}
+
+#[test]
 fn a_report_tells_of_workers_that_died_or_were_late() {
     let reports = Reports::new();
     let run = map(&wat(SPIN_IF_NEGATIVE)).args(["-j", "1", "--timeout", "200ms"]);

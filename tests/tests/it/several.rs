@@ -103,6 +103,33 @@ fn too_few_failures_or_none_asked_for_set_no_task_aside() {
     assert_eq!(output.kinds(), ["trap", "trap", "trap", "trap", "ok"]);
 }
 
+/// A program reads the messages as JSON, and a person as text: both find the figures of each task.
+#[test]
+fn the_figures_of_each_task_are_members_of_its_message_and_of_the_summary() {
+    let (good, bad) = (wat(SQUARE), wat(SPIN_IF_NEGATIVE));
+    let input = "3\n-1\n4\n";
+    let args = ["--log-format", "json", "--progress", "always", "--timeout", "200ms"];
+    let output = tasks(&[("good", &good), ("bad", &bad)]).args(args).input(input).run().exits(1);
+    let messages: Vec<serde_json::Value> =
+        output.stderr.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |name: &str| {
+        let found = messages.iter().find(|one| one["task"] == name && one["done"].is_u64());
+        found.unwrap_or_else(|| panic!("no figures of {name}: {}", output.stderr)).clone()
+    };
+    let (of_good, of_bad) = (of("good"), of("bad"));
+    assert_eq!((&of_good["done"], &of_good["failed"], &of_good["level"]), (&3.into(), &0.into(), &"info".into()));
+    assert_eq!((&of_bad["done"], &of_bad["failed"], &of_bad["level"]), (&3.into(), &1.into(), &"warning".into()));
+    assert_eq!(of_bad["kinds"], serde_json::json!({"timeout": 1}));
+    let summary = messages.iter().find(|one| one["tasks"].is_object()).expect("a summary");
+    assert_eq!(summary["done"], 6);
+    assert_eq!(summary["tasks"]["good"], serde_json::json!({"done": 3, "failed": 0, "kinds": {}}));
+    assert_eq!(summary["tasks"]["bad"], serde_json::json!({"done": 3, "failed": 1, "kinds": {"timeout": 1}}));
+    // Without a terminal there is no summary, but what became of each task.
+    let output = tasks(&[("good", &good), ("bad", &bad)]).args(&args[..2]).args(&args[4..]).input(input).run().exits(1);
+    let figures = |line: &&str| line.contains("\"task\":\"bad\"") && line.contains("\"kinds\":{\"timeout\":1}");
+    assert_eq!(output.stderr.lines().filter(figures).count(), 1, "{}", output.stderr);
+}
+
 #[test]
 fn the_processes_of_a_task_that_is_set_aside_end() {
     let (square, twice) = (wat(SQUARE), wat(TRAP_IF_NEGATIVE));

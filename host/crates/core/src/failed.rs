@@ -1,9 +1,11 @@
 //! Failed items as lines that `map` can read again: each is the record of the failure, with the item in it.
 //!
-//! A line begins with [`MARK`], so telling an ordinary item apart costs a look at its first bytes and no more.
+//! The first member of a line identifies it, so telling an ordinary item apart costs a look at its first bytes and no more. A
+//! line that begins like this and cannot be read is no ordinary item either: it is damaged, and is told as that.
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,9 +17,11 @@ use crate::policy::ItemEncoding;
 use crate::row;
 use crate::setting::Setting;
 
-/// The first member of a line, which identifies it. It is compact JSON, as this program writes it and `jq -c` leaves
-/// it.
+/// The beginning of a line, as this program writes it and `jq -c` leaves it.
 pub const MARK: &[u8] = b"{\"wasmpool\":\"failed\",";
+/// The parts of the first member of a line. Programs that write JSON may put blanks between them.
+const NAME: &[u8] = b"\"wasmpool\"";
+const FAILED: &[u8] = b"\"failed\"";
 
 /// Form in which the member `input` holds an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +66,73 @@ struct FailedLine<'a> {
     source: Option<Cow<'a, str>>,
 }
 
+/// How a line is damaged that was one of a failed item.
+#[derive(Debug)]
+enum Damage {
+    /// It breaks off behind this many bytes.
+    BreaksOff(usize),
+    /// It is no JSON from this byte on, or has no or another member than is needed.
+    Wrong(serde_json::Error),
+    /// Its `input` is not of its `form`.
+    OtherForm(FailedInput),
+}
+
+impl Damage {
+    fn of(line: &[u8], error: serde_json::Error) -> Damage {
+        match error.is_eof() {
+            true => Damage::BreaksOff(line.len()),
+            false => Damage::Wrong(error),
+        }
+    }
+
+    fn message(&self) -> String {
+        format!(
+            "this is a damaged line of an item that failed: {self}. Put the item itself in its place, from the input of the run in \
+             which it failed, or remove the line"
+        )
+    }
+
+    fn failure(&self) -> Failure {
+        Failure::new(FailureKind::InvalidInput, self.message())
+    }
+}
+
+impl Display for Damage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::BreaksOff(length) => write!(f, "it breaks off after {length} bytes"),
+            // Each line is a text of its own to serde, whose line is always the first.
+            Damage::Wrong(error) => {
+                let text = error.to_string();
+                let reason = text.rsplit_once(" at line ").map_or(&*text, |(reason, _)| reason);
+                write!(f, "{reason} at byte {}", error.column())
+            }
+            Damage::OtherForm(form) => {
+                // Writing the name of a variant to memory does not fail.
+                let form = serde_json::to_string(form).unwrap_or_default();
+                write!(f, "its member `input` is not what its member `form` says, {form}")
+            }
+        }
+    }
+}
+
 impl FailedLine<'_> {
     /// Returns the bytes that `input` stands for.
-    fn bytes(&self) -> Option<Vec<u8>> {
-        match self.form {
+    fn bytes(&self) -> Result<Vec<u8>, Damage> {
+        let bytes = match self.form {
             FailedInput::JsonBase64 | FailedInput::Base64 | FailedInput::CsvBase64 | FailedInput::PathBase64 => {
                 json::decode_bytes(self.input.get())
             }
             _ => serde_json::from_str::<String>(self.input.get()).ok().map(String::into_bytes),
+        };
+        bytes.ok_or(Damage::OtherForm(self.form))
+    }
+
+    /// Returns the line if its input is what its form says.
+    fn checked(self) -> Result<Self, Damage> {
+        match self.form {
+            FailedInput::Json | FailedInput::Row | FailedInput::Unreadable => Ok(self),
+            _ => self.bytes().map(|_| self),
         }
     }
 
@@ -86,18 +149,31 @@ impl FailedLine<'_> {
 /// An item's bytes, and how to read them.
 pub type ReadItem<'a> = (Cow<'a, [u8]>, ItemEncoding);
 
-/// Returns the item that a line holds, or `None` if the bytes are not such a line but an ordinary item.
+/// Returns the item that a line holds, or `None` if the bytes are not such a line but an ordinary item. A damaged line is an
+/// item that failed.
 pub fn read(item: &[u8]) -> Option<Result<ReadItem<'_>, Failure>> {
-    let line = parse(item)?;
-    let invalid = |message: Cow<'_, str>| Some(Err(Failure::new(FailureKind::InvalidInput, message)));
-    let bytes = |form| Some(Ok((Cow::Owned(line.bytes()?), form)));
+    parse(item).map(|line| line.map_err(|damage| damage.failure()).and_then(item_of))
+}
+
+fn item_of(line: FailedLine<'_>) -> Result<ReadItem<'_>, Failure> {
+    let invalid = |message: Cow<'_, str>| Err(Failure::new(FailureKind::InvalidInput, message));
+    let bytes = || line.bytes().map_err(|damage| damage.failure());
     match line.form {
-        FailedInput::Json => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), ItemEncoding::Json))),
-        FailedInput::Row => Some(Ok((Cow::Borrowed(line.input.get().as_bytes()), ItemEncoding::Csv))),
-        FailedInput::JsonText | FailedInput::JsonBase64 => bytes(ItemEncoding::Json),
-        FailedInput::Text | FailedInput::Base64 => bytes(ItemEncoding::Bytes),
-        FailedInput::CsvText | FailedInput::CsvBase64 => match line.row(&line.bytes()?) {
-            Ok(row) => Some(Ok((Cow::Owned(row), ItemEncoding::Csv))),
+        // A damaged line that failed as such is in a line itself.
+        FailedInput::Json => {
+            let item = line.input.get().as_bytes();
+            read(item).unwrap_or(Ok((Cow::Borrowed(item), ItemEncoding::Json)))
+        }
+        FailedInput::JsonText | FailedInput::JsonBase64 => {
+            let item = bytes()?;
+            let inner = read(&item).map(|inner| inner.map(|(item, form)| (item.into_owned(), form))).transpose()?;
+            let (item, form) = inner.unwrap_or((item, ItemEncoding::Json));
+            Ok((Cow::Owned(item), form))
+        }
+        FailedInput::Row => Ok((Cow::Borrowed(line.input.get().as_bytes()), ItemEncoding::Csv)),
+        FailedInput::Text | FailedInput::Base64 => Ok((Cow::Owned(bytes()?), ItemEncoding::Bytes)),
+        FailedInput::CsvText | FailedInput::CsvBase64 => match line.row(&bytes()?) {
+            Ok(row) => Ok((Cow::Owned(row), ItemEncoding::Csv)),
             Err(e) => invalid(e.to_string().into()),
         },
         // A line of input must not decide which files the host opens, unless the user has said that the input names
@@ -111,7 +187,7 @@ pub fn read(item: &[u8]) -> Option<Result<ReadItem<'_>, Failure>> {
     }
 }
 
-/// Returns true if the bytes are the line of a failed item.
+/// Returns true if the bytes are the line of a failed item, damaged or not.
 pub fn is_line(item: &[u8]) -> bool {
     parse(item).is_some()
 }
@@ -123,9 +199,9 @@ pub struct OriginalPlace<'a> {
     pub source: Option<Cow<'a, str>>,
 }
 
-/// Returns where the item of a line was originally, or `None` if the bytes are not such a line.
+/// Returns where the item of a line was originally, or `None` if the bytes are not such a line, or one that is damaged.
 pub fn original(item: &[u8]) -> Option<OriginalPlace<'_>> {
-    let FailedLine { index, source, .. } = parse(item)?;
+    let FailedLine { index, source, .. } = parse(item)?.ok()?;
     Some(OriginalPlace { index, source })
 }
 
@@ -138,24 +214,45 @@ pub enum NamedInput {
     Item(Vec<u8>),
     /// The line is from a run whose input did not name files.
     Other,
+    /// The line is damaged, for this reason.
+    Damaged(String),
 }
 
 /// Returns what a line stands for in an input whose lines name files, or `None` if the bytes are not such a line.
 pub fn read_named(item: &[u8]) -> Option<NamedInput> {
-    let line = parse(item)?;
-    Some(match line.form {
-        FailedInput::Path | FailedInput::PathBase64 => NamedInput::Path(line.bytes()?),
-        FailedInput::Text | FailedInput::Base64 => NamedInput::Item(line.bytes()?),
-        _ => NamedInput::Other,
+    let damaged = |damage: Damage| NamedInput::Damaged(damage.message());
+    Some(match parse(item)? {
+        Err(damage) => damaged(damage),
+        Ok(line) => match line.form {
+            FailedInput::Path | FailedInput::PathBase64 => line.bytes().map_or_else(damaged, NamedInput::Path),
+            FailedInput::Text | FailedInput::Base64 => line.bytes().map_or_else(damaged, NamedInput::Item),
+            FailedInput::Json => read_named(line.input.get().as_bytes()).unwrap_or(NamedInput::Other),
+            FailedInput::JsonText | FailedInput::JsonBase64 => match line.bytes() {
+                Ok(inner) => read_named(&inner).unwrap_or(NamedInput::Other),
+                Err(damage) => damaged(damage),
+            },
+            _ => NamedInput::Other,
+        },
     })
 }
 
-fn parse(item: &[u8]) -> Option<FailedLine<'_>> {
-    let item = item.trim_ascii_start();
-    if !item.starts_with(MARK) {
-        return None;
-    }
-    serde_json::from_slice(item).ok()
+/// Returns the line of a failed item, or `None` if the bytes are an ordinary item.
+fn parse(item: &[u8]) -> Option<Result<FailedLine<'_>, Damage>> {
+    let item = item.trim_ascii();
+    begins_like_line(item).then(|| {
+        let line = serde_json::from_slice::<FailedLine<'_>>(item).map_err(|error| Damage::of(item, error));
+        line.and_then(FailedLine::checked)
+    })
+}
+
+/// Returns true if an item begins with the first member of a line, or is nothing but the beginning of one.
+#[inline]
+fn begins_like_line(item: &[u8]) -> bool {
+    let Some(rest) = item.strip_prefix(b"{") else { return false };
+    let Some(rest) = rest.trim_ascii_start().strip_prefix(NAME) else { return false };
+    let Some((b':', rest)) = rest.trim_ascii_start().split_first() else { return rest.trim_ascii_start().is_empty() };
+    let value = rest.trim_ascii_start();
+    FAILED.starts_with(&value[..value.len().min(FAILED.len())])
 }
 
 /// The original text of an item that could not be read, as it stood in the input.
@@ -177,7 +274,8 @@ impl RawText<'_> {
         match *self {
             RawText::Nothing => member(FailedInput::Unreadable, b"null", to),
             RawText::Line(line) => match parse(line) {
-                Some(line) => again(&line, to),
+                Some(Ok(line)) => again(&line, to),
+                Some(Err(_)) => text_or_base64(line, FailedInput::JsonText, FailedInput::JsonBase64, to),
                 None => RawText::Nothing.append(to),
             },
             RawText::Path(path) => text_or_base64(path, FailedInput::Path, FailedInput::PathBase64, to),
@@ -225,11 +323,9 @@ pub fn begin(tag: ItemTag, item: &[u8], form: ItemEncoding, to: &mut Vec<u8>) {
         (ItemTag::Item, ItemEncoding::Csv) => member(FailedInput::Row, item.trim_ascii(), to),
         (ItemTag::Item, ItemEncoding::Bytes) => text_or_base64(item, FailedInput::Text, FailedInput::Base64, to),
         (ItemTag::Item, ItemEncoding::Json | ItemEncoding::Typed) => match (parse(item), std::str::from_utf8(item)) {
-            (Some(line), _) => again(&line, to),
-            (None, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => {
-                member(FailedInput::Json, item.trim_ascii(), to)
-            }
-            (None, _) => text_or_base64(item, FailedInput::JsonText, FailedInput::JsonBase64, to),
+            (Some(Ok(line)), _) => again(&line, to),
+            (_, Ok(text)) if is_one_line_of_json(text.trim_ascii()) => member(FailedInput::Json, item.trim_ascii(), to),
+            (_, _) => text_or_base64(item, FailedInput::JsonText, FailedInput::JsonBase64, to),
         },
     }
 }
@@ -324,9 +420,61 @@ mod tests {
         #[test]
         fn other_items_are_left_alone(item in any::<Vec<u8>>(), rest in "[ -~]{0,30}") {
             prop_assert!(read(&item).is_none());
-            prop_assert!(read(MARK).is_none());
             let record = format!(r#"{{"index":1,"status":"failed",{}"#, rest);
             prop_assert!(read(record.as_bytes()).is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_that_breaks_off_is_told_as_that_and_kept_as_it_was(item in "[ -~]{0,30}", cut in 13_usize..150, blank in any::<bool>()) {
+            let text = serde_json::to_string(&item).unwrap_or_default();
+            let mut whole = String::from_utf8(line(ItemTag::Item, text.as_bytes(), ItemEncoding::Json)).unwrap_or_default();
+            if blank {
+                whole = whole.replacen(':', " : ", 1).replacen('{', "{ ", 1);
+            }
+            let broken = &whole.as_bytes()[..cut.min(whole.len() - 1)];
+            let is_damaged = |line: &[u8]| {
+                read(line).is_some_and(|read| read.is_err_and(|failure| failure.message.contains("damaged")))
+            };
+            prop_assert!(is_damaged(broken) && is_line(broken) && original(broken).is_none());
+            // It is written as a failed item of its own, which says the same again.
+            let again = line(ItemTag::Item, broken, ItemEncoding::Json);
+            prop_assert!(is_damaged(&again));
+            prop_assert!(matches!(read_named(&again), Some(NamedInput::Damaged(_))));
+            prop_assert_eq!(&line(ItemTag::Item, &again, ItemEncoding::Json), &again);
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_edited_is_read_or_said_to_be_damaged_and_how() {
+        let read = |line: &str| match read(line.as_bytes()) {
+            None => "an item".to_owned(),
+            Some(Ok((item, _))) => String::from_utf8_lossy(&item).into_owned(),
+            Some(Err(failure)) => failure.message.split(". Put").next().unwrap_or_default().to_owned(),
+        };
+        let damaged = "this is a damaged line of an item that failed: ";
+        for (line, wanted) in [
+            (r#"{ "wasmpool" : "failed", "form": "json", "input": [1], "message": ""}"#, "[1]"),
+            (r#"{"wasmpool":"failed","input":7,"form":"json","message":""}"#, "7"),
+            (r#"{"wasmpool":"other","form":"json","input":7,"message":""}"#, "an item"),
+            (r#"{"wasmpool":7}"#, "an item"),
+            (r#"{"wasm"#, "an item"),
+            (r#"{"wasmpool":"fai"#, "it breaks off after 16 bytes"),
+            (r#"{"wasmpool":"failed"}"#, "missing field `form` at byte 21"),
+            (r#"{"wasmpool":"failed","form":"json","message":""}"#, "missing field `input` at byte 48"),
+            (r#"{"wasmpool":"failed","form":"jsn","input":7,"message":""}"#, "unknown variant `jsn`, expected one of"),
+            (r#"{"wasmpool":"failed","form":"json","input":7,"me{"wasmpool":"failed"}"#, "expected `:` at byte 51"),
+            (r#"{"wasmpool":"failed","form":"json","input":7,"message":""}}"#, "trailing characters at byte 59"),
+            (
+                r#"{"wasmpool":"failed","form":"base64","input":"?","message":""}"#,
+                "its member `input` is not what its member `form` says, \"base64\"",
+            ),
+        ] {
+            let read = read(line);
+            let told = read.strip_prefix(damaged).unwrap_or(&read);
+            assert!(told.starts_with(wanted), "{line}: {read}");
+            assert_eq!(read.starts_with(damaged), wanted.contains(' ') && wanted != "an item", "{line}: {read}");
         }
     }
 

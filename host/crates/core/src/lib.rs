@@ -12,6 +12,7 @@ pub mod item;
 pub mod item_error;
 pub mod json;
 pub mod layer;
+pub mod magic;
 pub mod outcome;
 pub mod policy;
 #[cfg(feature = "probes")]

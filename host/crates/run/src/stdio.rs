@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -183,6 +183,47 @@ fn wrong(number: i32, stream: &impl AsFd, way: OFlag) -> Option<StreamFault> {
     (kind == SFlag::S_IFDIR).then_some(StreamFault::Directory)
 }
 
+/// Error: the terminal that standard output goes to is gone. It was closed, or the connection to it has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the terminal is gone")]
+pub struct HungUp;
+
+impl HungUp {
+    /// Returns true if a write to standard output failed because its terminal is gone.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<HungUp>())
+    }
+}
+
+/// True if standard output was a terminal before anything was written. One that is gone no longer says so.
+static OUT_IS_TERMINAL: OnceLock<bool> = OnceLock::new();
+
+fn write_to_stdout(parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let stdout = io::stdout();
+    let is_terminal = *OUT_IS_TERMINAL.get_or_init(|| stdout.is_terminal());
+    let parts = parts.get(..MOST_PARTS).unwrap_or(parts);
+    until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || writev(&stdout, parts)).map_err(|e| {
+        match e.raw_os_error() {
+            Some(libc::EIO) if is_terminal => io::Error::other(HungUp),
+            _ => e,
+        }
+    })
+}
+
+/// Writes as much as can be written at all.
+fn write_bytes_to_stdout(bytes: &[u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < bytes.len() {
+        match write_to_stdout(&[IoSlice::new(&bytes[count..])]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(_) if count > 0 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(count)
+}
+
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(bytes)])
@@ -192,16 +233,15 @@ impl Write for Stdout {
         if is_closed(libc::STDOUT_FILENO) {
             return Err(Errno::EBADF.into());
         }
-        let parts = parts.get(..MOST_PARTS).unwrap_or(parts);
-        let stdout = io::stdout();
-        let write = || until_ready(stdout.as_fd(), PollFlags::POLLOUT, None, || writev(&stdout, parts));
         let Some(mut line) = shares_terminal().then(status_line).flatten() else {
-            return write();
+            return write_to_stdout(parts);
         };
+        // All of it is written before the line is drawn again, which tells of all of it.
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         write_now(line.before_results());
-        let written = write();
-        let last = written.as_ref().ok().and_then(|&count| byte_at(parts, count.checked_sub(1)?));
-        if let Some(last) = last {
+        let written = write_bytes_to_stdout(&bytes);
+        let last = written.as_ref().ok().and_then(|&count| bytes.get(..count)?.last());
+        if let Some(&last) = last {
             write_now(&line.after_results(last));
         }
         written
@@ -214,15 +254,6 @@ impl Write for Stdout {
 
 /// Maximum number of parts that the kernel takes at once.
 const MOST_PARTS: usize = 1024;
-
-/// Returns the byte at this place among those of all parts.
-fn byte_at(parts: &[IoSlice<'_>], mut at: usize) -> Option<u8> {
-    parts.iter().find_map(|part| {
-        let byte = part.get(at).copied();
-        at = at.wrapping_sub(part.len());
-        byte
-    })
-}
 
 impl Read for Stdin {
     fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
@@ -306,28 +337,78 @@ fn status_line() -> Option<MutexGuard<'static, StatusLine>> {
     }
 }
 
+/// Number of results that are on their way to the terminal, each with the line that tells of it.
+static ON_THEIR_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// Number of lines for the end of the terminal so far.
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+/// A line for the end of the terminal that tells of results which go there, too, and have not been written yet. While there
+/// are any, [`show_status`] does nothing, so that no line tells of results that nobody sees.
+#[derive(Debug)]
+pub struct StatusBehind(NumberedLine);
+
+/// A line for the end of the terminal, with its number among all there were.
+type NumberedLine = (u64, String);
+
+fn numbered(line: String) -> NumberedLine {
+    (LINES.fetch_add(1, Ordering::SeqCst) + 1, line)
+}
+
+impl StatusBehind {
+    pub fn new(line: String) -> StatusBehind {
+        ON_THEIR_WAY.fetch_add(1, Ordering::SeqCst);
+        StatusBehind(numbered(line))
+    }
+
+    /// Has the line stand at the end of the terminal once the results are written, unless there is a later one by then.
+    pub fn be_next(&self) {
+        draw_next(&self.0);
+    }
+}
+
+/// Has a line stand at the end of the terminal when that is drawn again, with the next message or result.
+pub fn renew_status(line: String) {
+    draw_next(&numbered(line));
+}
+
+fn draw_next((number, line): &NumberedLine) {
+    if let Some(mut status) = status_line() {
+        status.be_next(*number, line);
+    }
+}
+
+impl Drop for StatusBehind {
+    fn drop(&mut self) {
+        ON_THEIR_WAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Shows a line at the end of the terminal that standard error is, until it is replaced or cleared. Messages, and results
 /// that go to the same terminal, are put in front of it. It has to be shorter than the terminal is wide. It is left out
 /// this time if the terminal does not take it at once.
 pub fn show_status(line: String) {
     let stderr = io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
+    if ON_THEIR_WAY.load(Ordering::SeqCst) == 0
+        && matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
         && let Ok(mut status) = STATUS.try_lock()
     {
-        write_now(&status.show(line));
+        let (number, line) = numbered(line);
+        write_now(&status.show(number, line));
     }
 }
 
 /// Clears the line of [`show_status`].
 pub fn clear_status() {
     if let Some(mut status) = status_line() {
-        write_now(&status.show(String::new()));
+        let (number, none) = numbered(String::new());
+        write_now(&status.show(number, none));
     }
 }
 
 /// Returns true if results and messages go to the same terminal.
-fn shares_terminal() -> bool {
+pub fn shares_terminal() -> bool {
     static SHARED: OnceLock<bool> = OnceLock::new();
     *SHARED.get_or_init(|| {
         let (stdout, stderr) = (io::stdout(), io::stderr());

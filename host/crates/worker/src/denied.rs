@@ -57,7 +57,7 @@ impl Display for MissedGrant {
             MissedGrant::Address(address) => write!(f, "the network, for {address} ({})", Setting::Net),
             MissedGrant::Environment => write!(f, "variables of the environment ({})", Setting::Env),
             MissedGrant::Object(object) => object.fmt(f),
-            MissedGrant::Interface(function) => write!(f, "{} (no option grants it)", ForeignText::of(function)),
+            MissedGrant::Interface(function) => write!(f, "{} (nothing grants it)", ForeignText::of(function)),
         }
     }
 }

@@ -517,10 +517,8 @@ fn deny(
             let path = path.to_owned();
             let denied = move |state: &mut StoreState| {
                 state.miss(MissedGrant::Interface(path.clone()));
-                let message = format!(
-                    "the task called {}, which is not provided here; no option grants it",
-                    QuotedName::of(&path)
-                );
+                let message =
+                    format!("the task called {}, which is not provided here; nothing grants it", QuotedName::of(&path));
                 Err(wasmtime::Error::msg(message))
             };
             match function.async_() {

@@ -91,7 +91,8 @@ pub struct InstanceFigures {
     pub restored: u64,
 }
 
-/// How long items took.
+/// How long items took, as their records say (`elapsed_us`): by the clock of the worker, or of the host where that ended the
+/// worker.
 #[derive(Clone, Debug, Serialize)]
 pub struct TimeFigures {
     pub count: u64,
@@ -182,8 +183,11 @@ pub struct ChunkFigures {
 pub struct LongItemFigures {
     pub row: usize,
     pub worker: u64,
+    /// Where it stands among all others, by the host's clock: it had ended when the host heard of it.
     pub from_us: u64,
     pub to_us: u64,
+    /// How long it took, as in `times` and in its record.
+    pub elapsed_us: u64,
     pub index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<&'static str>,
@@ -413,6 +417,7 @@ impl LongItemFigures {
             worker: numbered(what.worker),
             from_us: us(span.from),
             to_us: us(span.to),
+            elapsed_us: us(span.took),
             index: what.index,
             failed: what.failed.map(|kind| kind.name()),
         }

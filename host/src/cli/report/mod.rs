@@ -254,4 +254,8 @@ impl RunWatcher for RecordedProgress {
         self.record(RunRecorder::tick);
         self.progress.tick(items, counts)
     }
+
+    fn line_behind(&self, items: u64, counts: &OutcomeCounts) -> Option<String> {
+        self.progress.line_behind(items, counts)
+    }
 }

@@ -223,6 +223,11 @@ fn times(page: &mut Page, task: &TaskFigures) {
         return;
     }
     page.raw("<h3>Times of items</h3>\n");
+    page.raw(
+        "<p class=\"dim\">The time of an item is what its record calls <code>elapsed_us</code>: what its worker measured, from reading \
+         the item to its result, or the host where it ended the worker. The longest items have the same. Where an item stands over \
+         time is told by the host&#39;s clock: it had ended when the host heard of it.</p>\n",
+    );
     histogram(page, &times.histogram);
     page.raw("<div class=\"scroll\"><table><tr>");
     let columns = [
@@ -275,7 +280,7 @@ fn longest(page: &mut Page, report: &Report, task: &TaskFigures) {
     page.raw("<h3>Longest items</h3>\n<div class=\"scroll\"><table><tr><th class=\"n\">item</th><th class=\"n\">took</th><th class=\"n\">began after</th><th class=\"n\">worker</th><th>outcome</th></tr>\n");
     for item in task.longest_items.iter().take(LONGEST) {
         page.element("<tr><td class=\"n\">", &item.index.to_string(), "</td>");
-        page.element("<td class=\"n\">", &micros_said((item.to_us - item.from_us) as f64), "</td>");
+        page.element("<td class=\"n\">", &micros_said(item.elapsed_us as f64), "</td>");
         page.element("<td class=\"n\">", &micros_said(item.from_us as f64), "</td>");
         // A row of another machine is named after it.
         let row = task.timeline.rows.get(item.row).filter(|_| report.sandbox.is_none());

@@ -378,7 +378,7 @@ impl RunRecorder {
         let what = RanItem { index, worker, failed: failure.map(|failure| failure.kind) };
         // It began after the items before it, whose ends are known only as late as they were heard of.
         let from = at.saturating_sub(elapsed).max(answered).min(at);
-        self.items.push(Span { row, from, to: at, what });
+        self.items.push(Span { row, from, to: at, took: elapsed, what });
     }
 
     fn failed(&mut self, index: u64, failure: &Failure) {
@@ -425,14 +425,14 @@ impl RunRecorder {
             let to = at(ended).max(live.items_until);
             let from = to.saturating_sub(elapsed).max(live.items_until);
             live.items_until = to;
-            self.items.push(Span { row, from, to, what });
+            self.items.push(Span { row, from, to, took: elapsed, what });
         }
         for (chunk, ended) in chunks.drain(..) {
             let to = at(ended).max(chunk.at);
             let from = chunk.at.max(live.idle_since).min(to);
             live.idle_since = to;
             let SentChunk { first, count, .. } = chunk;
-            self.chunks.push(Span { row, from, to, what: RanChunk { first, count, worker } });
+            self.chunks.push(Span::between(row, from, to, RanChunk { first, count, worker }));
         }
     }
 

@@ -8,12 +8,15 @@ pub struct Span<T> {
     pub row: usize,
     pub from: u64,
     pub to: u64,
+    /// How long it took: of an item what its worker says, which is not told exactly by where it stands.
+    pub took: u64,
     pub what: T,
 }
 
 impl<T> Span<T> {
-    pub fn length(&self) -> u64 {
-        self.to.saturating_sub(self.from)
+    /// Makes a span that took as long as it lasts.
+    pub fn between(row: usize, from: u64, to: u64, what: T) -> Span<T> {
+        Span { row, from, to, took: to.saturating_sub(from), what }
     }
 }
 
@@ -48,7 +51,7 @@ impl<T> Spans<T> {
         if self.spans.len() == self.most {
             self.thin();
         }
-        match span.length() < self.least {
+        match span.took < self.least {
             true => self.leave_out(),
             false => self.spans.push(span),
         }
@@ -57,16 +60,16 @@ impl<T> Spans<T> {
     /// Leaves out the shorter half.
     fn thin(&mut self) {
         let keep = self.most / 2;
-        let mut lengths: Vec<u64> = self.spans.iter().map(Span::length).collect();
+        let mut lengths: Vec<u64> = self.spans.iter().map(|span| span.took).collect();
         let (_, &mut least, longer) = lengths.select_nth_unstable(self.most - keep);
         // Of those that are as long as the shortest that are kept, there may be more than there is room for: then every
         // nth stays.
         let longer = longer.iter().filter(|&&length| length > least).count();
-        let equal = self.spans.iter().filter(|span| span.length() == least).count();
+        let equal = self.spans.iter().filter(|span| span.took == least).count();
         let room = keep.saturating_sub(longer);
         let mut seen = 0;
         let before = self.spans.len();
-        self.spans.retain(|span| match span.length().cmp(&least) {
+        self.spans.retain(|span| match span.took.cmp(&least) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Equal => {
@@ -90,7 +93,7 @@ impl<T> Spans<T> {
     /// Returns the longest of them, the longest first.
     pub fn longest(&self, most: usize) -> Vec<&Span<T>> {
         let mut spans: Vec<&Span<T>> = self.spans.iter().collect();
-        spans.sort_by_key(|span| std::cmp::Reverse(span.length()));
+        spans.sort_by_key(|span| std::cmp::Reverse(span.took));
         spans.truncate(most);
         spans
     }
@@ -142,14 +145,14 @@ mod tests {
         fn the_longest_spans_are_kept_and_none_is_forgotten(lengths in proptest::collection::vec(0..50_u64, 0..500), most in 2..40_usize) {
             let mut spans = Spans::at_most(most);
             for (what, &length) in lengths.iter().enumerate() {
-                spans.push(Span { row: 0, from: 7, to: 7 + length, what });
+                spans.push(Span::between(0, 7, 7 + length, what));
             }
             prop_assert!(spans.all().len() <= most);
             prop_assert!(spans.all().len() >= lengths.len().min(most / 2));
             prop_assert_eq!(spans.all().len() as u64 + spans.left_out(), lengths.len() as u64);
             let longest = lengths.iter().max().copied().unwrap_or_default();
-            prop_assert_eq!(spans.longest(1).first().map_or(0, |span| span.length()), longest);
-            let shortest = spans.all().iter().map(Span::length).min().unwrap_or_default();
+            prop_assert_eq!(spans.longest(1).first().map_or(0, |span| span.took), longest);
+            let shortest = spans.all().iter().map(|span| span.took).min().unwrap_or_default();
             prop_assert!(shortest >= spans.least());
         }
 

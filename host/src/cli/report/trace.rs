@@ -49,7 +49,9 @@ pub fn write(tasks: &[(String, RunRecorder)], to: &mut dyn Write) -> io::Result<
             event(span(&name, "chunk", (pid, thread(chunk.row, 1)), (chunk.from, chunk.to), &args))?;
         }
         for item in recorder.items.all() {
-            let mut args = json!({"index": item.what.index, "worker": numbered(item.what.worker)});
+            let mut args = json!({
+                "index": item.what.index, "worker": numbered(item.what.worker), "elapsed_us": item.took / 1000
+            });
             let failed = item.what.failed.map(|kind| kind.name());
             if let (Some(args), Some(kind)) = (args.as_object_mut(), failed) {
                 args.insert("failed".to_owned(), kind.into());

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::UsageError;
+use super::{UsageError, without_effect};
 #[cfg(feature = "hosts")]
 use crate::cli::args::ViaStorage;
 use crate::cli::args::{InputFormat, OutputFormat};
@@ -41,6 +41,7 @@ pub fn of_many_items(spec: &RunSpec) -> Result<(), UsageError> {
         TaskSpecs::One(_) => {}
     }
     of_items(spec)?;
+    without_effect::of_many_items(spec)?;
     #[cfg(feature = "hosts")]
     of_hosts(spec)?;
     #[cfg(not(feature = "hosts"))]

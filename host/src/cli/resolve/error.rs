@@ -95,6 +95,19 @@ pub enum UsageError {
     #[cfg(feature = "hosts")]
     #[error("{directory} with {via} means a directory of the hosts, which is named by its whole path: /data::/data")]
     RelativeOnHosts { directory: String, via: String },
+    #[error(
+        "{delimiter} is what follows each result of raw output, and has no effect with {format}: take --output-format raw, or \
+         leave it out"
+    )]
+    OnlyOfRaw { delimiter: String, format: String },
+    #[error("{retry_on} says which failures --retries is for: add --retries N, or leave it out")]
+    RetryOnWithoutRetries { retry_on: String },
+    #[error(
+        "{said} has no effect, since {} is in none of the arguments of the command: write it where it is to be, behind --, or \
+         leave {said} out",
+        QuotedName::of(.text)
+    )]
+    NowhereInArguments { said: String, text: String },
     #[error("{option} says how CSV is cut: it wants --input-format csv")]
     OnlyOfCsv { option: String },
     #[error("{option} says how lists of files are cut: it wants --input-format files")]

@@ -10,6 +10,7 @@ mod process;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod without_effect;
 
 use std::path::{Path, PathBuf};
 

@@ -121,12 +121,16 @@ fn with(command: &str, option: &str) -> RunSpec {
         "csv-delimiter" | "no-header" => &["--input-format=csv"],
         "keep" => &["--output-format=records"],
         "null" => &["--input-format=files"],
+        "delimiter" => &["--output-format=raw"],
         "resume" => &["--journal=file"],
+        "retry-on" => &["--retries=1"],
+        // What stands for the item, or for its index, has to be in an argument.
+        "replace" | "replace-index" => &["--", "@"],
         "creds" | "nkey" | "tls-ca" => &["--via=nats://127.0.0.1"],
         "results-name" => &["--results=file"],
         "set-aside" => &["--task=a=b.wasm"],
         "share-in" | "share-out" => &["--share=jobs=queue"],
-        "via-storage" => &["--via=nats://127.0.0.1"],
+        "speculate" | "via-storage" => &["--via=nats://127.0.0.1"],
         _ => &[],
     };
     let words = match value(option) {
@@ -156,8 +160,12 @@ fn a_journal_knows_its_run_by_every_option_but_those_that_may_change() {
                     resolved(&[&words[..], &["--input-format=csv"]].concat(), ConfigFiles::default())
                 }
                 "null" => resolved(&[&words[..], &["--input-format=files"]].concat(), ConfigFiles::default()),
+                "delimiter" => resolved(&[&words[..], &["--output-format=raw"]].concat(), ConfigFiles::default()),
+                "replace" | "replace-index" => resolved(&[&words[..], &["--", "@"]].concat(), ConfigFiles::default()),
                 // What follows each result is another by default where the results are paths.
-                "results" => resolved(&[&words[..], &["--delimiter=newline"]].concat(), ConfigFiles::default()),
+                "results" if command == "exec" => {
+                    resolved(&[&words[..], &["--delimiter=newline"]].concat(), ConfigFiles::default())
+                }
                 _ => resolved(&words, ConfigFiles::default()),
             };
             let (ours, theirs) = (identity(&spec), identity(&without.expect("right")));

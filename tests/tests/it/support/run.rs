@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -41,8 +42,23 @@ pub struct Output {
 
 /// Returns `wasmpool` with no arguments yet, in an environment that holds none of its options.
 pub fn wasmpool() -> Run {
+    Run::of(&binary())
+}
+
+/// Returns `wasmpool map TASK`.
+pub fn map(task: &Task) -> Run {
+    wasmpool().arg("map").task(task)
+}
+
+/// Returns the cache that all tests share: what one test compiled, the next run finds.
+pub fn cache() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+/// Makes the run of a program that gets the environment of [`wasmpool`].
+fn of_program(program: &OsStr) -> Run {
     let temporary = TempDir::new().expect("a temporary directory");
-    let mut command = Command::new(binary());
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("WASMPOOL_") {
             command.env_remove(name);
@@ -70,17 +86,12 @@ pub fn wasmpool() -> Run {
     Run { command, feed: None, limit: HANG, temporary, tasks: Vec::new(), job }
 }
 
-/// Returns `wasmpool map TASK`.
-pub fn map(task: &Task) -> Run {
-    wasmpool().arg("map").task(task)
-}
-
-/// Returns the cache that all tests share: what one test compiled, the next run finds.
-pub fn cache() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
-}
-
 impl Run {
+    /// Returns another program with no arguments yet, as [`wasmpool`] starts its own.
+    pub fn of(program: impl AsRef<OsStr>) -> Run {
+        of_program(program.as_ref())
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
@@ -218,6 +229,20 @@ impl Run {
             self.command.pre_exec(move || {
                 nix::sys::signal::signal(signal, SigHandler::SigIgn)?;
                 Ok(())
+            });
+        }
+        self
+    }
+
+    /// Starts it at a terminal that is its own, as the first program of a login: standard input is the terminal, and it gets
+    /// a signal when that is closed.
+    pub fn at_its_terminal(mut self, terminal: OwnedFd) -> Self {
+        self.command.stdin(terminal);
+        // SAFETY: the call is async-signal-safe. It comes after the one that makes a new session.
+        unsafe {
+            self.command.pre_exec(|| match libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
             });
         }
         self

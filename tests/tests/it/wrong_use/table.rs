@@ -298,6 +298,68 @@ fn limits_are_named_with_their_values() {
     ]);
 }
 
+/// What somebody wrote, they meant something by.
+#[test]
+fn an_option_that_would_have_no_effect_is_refused_with_what_it_is_for() {
+    checked(&[
+        ("map square.wat --delimiter nul", 2, &["--delimiter nul", "--output-format raw", "--output-format values"]),
+        ("map square.wat --delimiter newline --output-format csv", 2, &["--delimiter newline", "--output-format csv"]),
+        (
+            "map square.wat --delimiter none --output-format records",
+            2,
+            &["--delimiter none", "--output-format records"],
+        ),
+        (
+            "map --task a=square.wat --task b=square.wat --delimiter nul",
+            2,
+            &["--delimiter nul", "--output-format records"],
+        ),
+        ("exec command.wat --output-format values --delimiter nul", 2, &["--delimiter nul", "--output-format raw"]),
+        ("map square.wat --csv-delimiter ,", 2, &["--csv-delimiter", "--input-format csv"]),
+        ("map square.wat --no-header --input-format json", 2, &["--no-header", "--input-format csv"]),
+        ("map square.wat --null --input-format nul", 2, &["--null", "--input-format files"]),
+        ("map square.wat --keep a --output-format raw", 2, &["--keep", "--output-format"]),
+        ("map square.wat --keep a --input-format lines", 2, &["--keep", "--input-format csv"]),
+        ("map square.wat --results-name {}", 2, &["--results-name", "--results DIR"]),
+        ("map square.wat --retry-on trap", 2, &["--retry-on", "--retries N"]),
+        ("map square.wat --resume", 2, &["--resume", "--journal FILE"]),
+        ("map square.wat --set-aside 3", 2, &["--set-aside", "--task NAME=FILE"]),
+        ("map square.wat --speculate never", 2, &["--speculate", "--via URL"]),
+        ("map square.wat --via-storage memory", 2, &["--via-storage", "--via URL"]),
+        ("map square.wat --via-storage file", 2, &["--via-storage", "--via URL"]),
+        ("map square.wat --check 3%", 2, &["--check", "--via URL"]),
+        ("map square.wat --nkey square.wat", 2, &["--nkey", "--via URL"]),
+        ("map square.wat --share-out held.json", 2, &["--share-out", "--share NAME=KIND"]),
+        ("call square.wat square 3 --share-in held.json", 2, &["--share-in", "--share NAME=KIND"]),
+        ("exec command.wat -I @", 2, &["--replace @", "none of the arguments", "behind --"]),
+        ("exec command.wat --replace-index % -- a", 2, &["--replace-index %", "none of the arguments"]),
+        ("map square.wat -v -q", 2, &["--verbose", "--quiet", "leave one out"]),
+        ("inspect square.wat -vq", 2, &["--verbose", "--quiet", "leave one out"]),
+        ("serve --print-permissions a --name b", 2, &["--print-permissions", "--name", "leave one out"]),
+    ]);
+}
+
+/// The environment may have options for other runs, and some have an effect in a way that is not seen at once.
+#[test]
+fn an_option_that_has_an_effect_or_comes_from_the_environment_is_not_refused() {
+    let folder = folder();
+    for (environment, line) in [
+        (
+            &[("WASMPOOL_DELIMITER", "nul"), ("WASMPOOL_RETRY_ON", "trap"), ("WASMPOOL_SPECULATE", "never")][..],
+            "map square.wat",
+        ),
+        (&[("WASMPOOL_CSV_DELIMITER", ","), ("WASMPOOL_VIA_STORAGE", "file")], "map square.wat"),
+        (&[("WASMPOOL_QUIET", "1")], "map square.wat -v"),
+        (&[], "map square.wat --retries 1 --retry-on trap"),
+        (&[], "map square.wat --output-format raw --delimiter newline"),
+        (&[], "exec command.wat -I @ -- {}"),
+        (&[], "exec command.wat -I @ -- a@b"),
+    ] {
+        let run = wasmpool().directory(folder.path()).args(line.split(' ')).input("1\n2\n");
+        environment.iter().fold(run, |run, (name, value)| run.env(name, value)).run().exits(0);
+    }
+}
+
 #[test]
 fn values_of_options_are_told_with_what_they_have_to_be() {
     checked(&[

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use wasmpool_core::magic::{GZIP, ZSTD};
 
 /// Compressed bytes of one read.
 const BLOCK: usize = 128 << 10;
-/// The first bytes of gzip, with the only method that there is.
-const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
-/// The first bytes of a frame of zstd.
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What follows the first bytes of gzip: the only method that there is.
+const DEFLATED: u8 = 8;
 /// The first bytes of a frame of zstd that holds no data, but for half of the first.
 const SKIPPED: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 
@@ -29,8 +28,8 @@ impl Compression {
     /// Returns the compression of an input that begins with these bytes, if it is compressed.
     pub fn of(begin: &[u8]) -> Option<Compression> {
         match begin {
-            _ if begin.starts_with(&GZIP) => Some(Compression::Gzip),
-            _ if begin.starts_with(&ZSTD) => Some(Compression::Zstd),
+            _ if begin.strip_prefix(GZIP).and_then(<[u8]>::first) == Some(&DEFLATED) => Some(Compression::Gzip),
+            _ if begin.starts_with(ZSTD) => Some(Compression::Zstd),
             [first, rest @ ..] if first & 0xf0 == SKIPPED[0] && rest.starts_with(&SKIPPED[1..]) => {
                 Some(Compression::Zstd)
             }
@@ -42,7 +41,7 @@ impl Compression {
     pub fn is_unsure(begin: &[u8]) -> bool {
         let first = begin.first().map(|first| first & 0xf0);
         let skipped = first == Some(SKIPPED[0]) && is_begun(&SKIPPED[1..], &begin[1..]);
-        is_begun(&GZIP, begin) || is_begun(&ZSTD, begin) || skipped
+        is_begun(GZIP, begin) || begin == GZIP || is_begun(ZSTD, begin) || skipped
     }
 
     fn name(self) -> &'static str {

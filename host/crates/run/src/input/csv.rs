@@ -7,7 +7,7 @@ use csv_core::{ReadRecordResult, Reader};
 
 use super::lines::BLOCK;
 use super::{Batch, InputFiles, ItemSource, TextEncoding};
-use wasmpool_core::failed::RawText;
+use wasmpool_core::failed::{self, RawText};
 use wasmpool_core::policy::CsvColumns;
 use wasmpool_core::row::{self, Quotes};
 use wasmpool_core::setting::Setting;
@@ -143,6 +143,7 @@ impl CsvItems {
                 Some(count) => (self.fed, self.filled) = (0, count),
             }
             if std::mem::take(&mut self.at_start) {
+                self.check_begin()?;
                 self.find_delimiter()?;
             }
         }
@@ -151,6 +152,19 @@ impl CsvItems {
         self.block = block;
         self.fed += fed?;
         Ok(true)
+    }
+
+    /// Returns an error for a file of items that failed in another run: their rows stand in lines of JSON.
+    fn check_begin(&self) -> io::Result<()> {
+        let line = self.block[..self.filled].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        match failed::is_line(line) {
+            true => Err(io::Error::other(format!(
+                "{} holds items that failed in another run, whatever format they came from; {} reads them again",
+                self.inputs.name(),
+                Setting::InputOfJson,
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Finds out what separates the cells of a file that begins with the block, unless it was said.

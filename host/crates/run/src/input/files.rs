@@ -122,6 +122,7 @@ impl FileItems {
         match named {
             Some(NamedInput::Path(path)) => self.push_file(&path, batch),
             Some(NamedInput::Item(item)) => batch.push(&item),
+            Some(NamedInput::Damaged(reason)) => batch.push_unreadable(&reason, &RawText::Line(line)),
             Some(NamedInput::Other) | None => batch.push_unreadable(&of_another_input(), &RawText::Line(line)),
         }
     }
@@ -159,7 +160,7 @@ pub fn find_listed(lists: InputFiles, delimiter: u8, files: &[SameFile]) -> io::
             let path = match failed::read_named(line) {
                 None => line.to_vec(),
                 Some(NamedInput::Path(path)) => path.to_vec(),
-                Some(NamedInput::Item(_) | NamedInput::Other) => return None,
+                Some(NamedInput::Item(_) | NamedInput::Other | NamedInput::Damaged(_)) => return None,
             };
             let path = PathBuf::from(OsString::from_vec(path));
             let file = fs::metadata(&path).ok().as_ref().and_then(SameFile::of_metadata)?;

@@ -21,9 +21,18 @@ pub struct JsonCutter {
     item: Vec<u8>,
     dropped: usize,
     line: u64,
-    /// The lines in which the array and the item begin.
-    array: Option<u64>,
-    begun: u64,
+    /// Number of bytes of the text in front of those that are cut.
+    before: u64,
+    /// Where the array begins, and the item.
+    array: Option<TextPlace>,
+    begun: TextPlace,
+}
+
+/// A place in a text: a line, and a byte of the whole text, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TextPlace {
+    line: u64,
+    byte: u64,
 }
 
 /// A place in the text.
@@ -71,7 +80,8 @@ pub enum JsonForm {
 
 impl JsonForm {
     /// Tells the form by the beginning of a text. A first line that no JSON can be, but the beginning of it, is not one of JSON
-    /// lines. In a file that should be one JSON text, as its name says (`is_one`), a single line with an array is that array.
+    /// lines. In a file that should be one JSON text, as its name says (`is_one`), a single line with an array is that array, and
+    /// a first line that closes not all it opens begins a text over several.
     pub fn of(begin: &[u8], is_one: bool, at_end: bool) -> JsonForm {
         let text = begin.trim_ascii_start();
         let (line, rest) = match memchr::memchr(b'\n', text) {
@@ -88,9 +98,11 @@ impl JsonForm {
                 }
             }
             ([b'{'], None) | ([b'[', ..], None) => JsonForm::Unsure,
+            ([b'{', ..], None) if is_one => JsonForm::Unsure,
             ([b'{'] | [b'['], _) => JsonForm::Whole,
             // Some programs write an element on each line, and the first beside the bracket.
             ([b'[', .., b','], _) => JsonForm::Whole,
+            ([b'[' | b'{', ..], Some(_)) if is_one && is_open(line) => JsonForm::Whole,
             ([b'[', .., b']'], Some(rest)) if is_one => match rest.trim_ascii() {
                 [] if at_end => JsonForm::Whole,
                 [] => JsonForm::Unsure,
@@ -101,9 +113,27 @@ impl JsonForm {
     }
 }
 
+/// Returns true if a text opens more brackets than it closes, or ends within a string.
+fn is_open(text: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_i64, false, false);
+    for byte in text {
+        match (in_string, byte) {
+            (true, _) if std::mem::take(&mut escaped) => {}
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'[' | b'{') => depth += 1,
+            (false, b']' | b'}') => depth -= 1,
+            _ => {}
+        }
+    }
+    in_string || depth > 0
+}
+
 impl JsonCutter {
     pub fn new(longest: usize) -> JsonCutter {
-        JsonCutter { place: Place::Begin, longest, item: Vec::new(), dropped: 0, line: 1, array: None, begun: 1 }
+        let begun = TextPlace { line: 1, byte: 1 };
+        let (item, place) = (Vec::new(), Place::Begin);
+        JsonCutter { place, longest, item, dropped: 0, line: 1, before: 0, array: None, begun }
     }
 
     /// Cuts the next bytes of this input.
@@ -132,25 +162,27 @@ impl JsonCutter {
                     at += 1;
                 }
                 _ => {
-                    at += usize::from(self.begin(byte)?);
+                    let place = TextPlace { line: self.line, byte: self.before + at as u64 + 1 };
+                    at += usize::from(self.begin(byte, place)?);
                 }
             }
         }
+        self.before += bytes.len() as u64;
         Ok(())
     }
 
     /// Ends the text.
     pub fn end(&mut self, input: &Arc<str>, batch: &mut Batch) -> Result<(), JsonCutError> {
-        let open = |line: u64, what: &str| {
-            Err(JsonCutError {
-                line,
-                problem: format!("the {what} that begins in this line is never closed; is the file truncated?"),
-            })
+        let open = |TextPlace { line, byte }, what: &str| {
+            let problem = format!(
+                "the {what} that begins in this line, with byte {byte} of the text, is never closed; is the file truncated?"
+            );
+            Err(JsonCutError { line, problem })
         };
         match (self.place, self.array) {
             (Place::Word, None) => self.end_item(input, batch),
             (Place::Begin | Place::Between | Place::End, _) => {}
-            (_, Some(line)) => return open(line, "JSON array"),
+            (_, Some(begun)) => return open(begun, "JSON array"),
             (_, None) => return open(self.begun, "JSON value"),
         }
         *self = JsonCutter::new(self.longest);
@@ -158,10 +190,10 @@ impl JsonCutter {
     }
 
     /// Takes a character that is no blank, between items. Returns false if it is to be looked at again.
-    fn begin(&mut self, byte: u8) -> Result<bool, JsonCutError> {
+    fn begin(&mut self, byte: u8, place: TextPlace) -> Result<bool, JsonCutError> {
         match (self.place, byte) {
             (Place::Begin, b'[') => {
-                self.array = Some(self.line);
+                self.array = Some(place);
                 self.place = Place::First;
             }
             (Place::First | Place::Behind, b']') => self.place = Place::End,
@@ -172,7 +204,7 @@ impl JsonCutter {
             }
             (_, b',' | b']' | b'}' | b':') => return self.wrong("a JSON value is missing", byte),
             (_, byte) => {
-                self.begun = self.line;
+                self.begun = place;
                 self.place = match byte {
                     b'{' | b'[' => Place::Nested(0),
                     b'"' => Place::Text(0),
@@ -252,7 +284,7 @@ impl JsonCutter {
     }
 
     fn end_item(&mut self, input: &Arc<str>, batch: &mut Batch) {
-        batch.at_line(input, self.begun);
+        batch.at_line(input, self.begun.line);
         self.place = if self.array.is_some() { Place::Behind } else { Place::Between };
         match self.dropped {
             0 if self.item.len() > KEPT => batch.push_whole(std::mem::take(&mut self.item).into()),
@@ -342,7 +374,8 @@ mod tests {
             ("[1,\n]", 2, "a JSON value is missing in front of `]`"),
             ("[1]\n[2]", 2, "something follows the JSON array"),
             ("{\"a\": 1},\n{}", 1, "a JSON value is missing in front of `,`"),
-            ("{}\n{\n\"a\"", 2, "the JSON value that begins in this line is never closed"),
+            ("{}\n{\n\"a\"", 2, "the JSON value that begins in this line, with byte 4 of the text, is never closed"),
+            (" [1,2", 1, "the JSON array that begins in this line, with byte 2 of the text, is never closed"),
         ] {
             let (at, error) = cut(text, 3).expect_err(text);
             assert!(at == line && error.contains(says), "{text:?}: {at}: {error}");
@@ -368,6 +401,14 @@ mod tests {
             ("[1,2]\n", true, false, Unsure),
             ("[1,2]\n", true, true, Whole),
             ("[1,2]\n[3,4]\n", true, false, Lines),
+            ("[1,2", true, true, Whole),
+            ("[1\n,2]", true, false, Whole),
+            ("{\"a\":[\"}]\\\"", true, true, Whole),
+            ("{\"a\": 1,\n", true, false, Whole),
+            ("{\"a\": 1,\n", false, false, Lines),
+            ("{\"a\"", true, false, Unsure),
+            ("{\"a\": \"[{\"}\n", true, false, Lines),
+            ("[1,2\n", false, false, Lines),
             ("1\n", true, true, Lines),
             ("", false, true, Lines),
             ("\n\n", false, false, Unsure),

@@ -182,7 +182,9 @@ impl LineItems {
         let form = loop {
             match JsonForm::of(&block[..count], is_one, self.at_end) {
                 // No line with an array is this long.
-                JsonForm::Unsure if count == block.len() && is_one => break JsonForm::Whole,
+                JsonForm::Unsure if count == block.len() && is_one && block.trim_ascii_start().starts_with(b"[") => {
+                    break JsonForm::Whole;
+                }
                 JsonForm::Unsure if count < block.len() && !self.at_end => {
                     let more = self.inputs.read(&mut block[count..])?.unwrap_or(0);
                     self.at_end = more == 0;

@@ -1,6 +1,8 @@
 //! What the first bytes of an input say: the byte order mark that editors and spreadsheets put in front of a text, and formats
 //! that are no text.
 
+use wasmpool_core::magic::FileFormat;
+
 /// The encoding that the text of an input must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextEncoding {
@@ -46,27 +48,28 @@ pub struct OtherFormat {
     pub advice: &'static str,
 }
 
-/// Formats that are not read, by their first bytes, none of which begin a text.
-const OTHER_FORMATS: [(&[u8], OtherFormat); 6] = [
-    (b"\xfd7zXZ\0", OtherFormat { what: "compressed with xz", advice: "xz -dc makes it readable" }),
-    (b"BZh91AY&SY", OtherFormat { what: "compressed with bzip2", advice: "bzip2 -dc makes it readable" }),
-    (b"\x04\x22\x4d\x18", OtherFormat { what: "compressed with lz4", advice: "lz4 -dc makes it readable" }),
-    (
-        b"PK\x03\x04",
-        OtherFormat {
-            what: "a zip archive, as spreadsheets (.xlsx, .ods) are, too",
-            advice: "unzip it, or save the sheet as CSV",
-        },
-    ),
-    (b"PAR1", OtherFormat { what: "in the format Parquet", advice: "convert it to CSV or JSON lines" }),
-    (b"SQLite format 3\0", OtherFormat { what: "a database of SQLite", advice: "sqlite3 -csv prints what is in it" }),
-];
+impl OtherFormat {
+    /// Returns what to say of a format that is not read, unless its first bytes could begin a text, too.
+    fn of(format: FileFormat) -> Option<OtherFormat> {
+        let (what, advice) = match format {
+            FileFormat::Xz => ("compressed with xz", "xz -dc makes it readable"),
+            FileFormat::Bzip2 => ("compressed with bzip2", "bzip2 -dc makes it readable"),
+            FileFormat::Lz4 => ("compressed with lz4", "lz4 -dc makes it readable"),
+            FileFormat::Zip => {
+                ("a zip archive, as spreadsheets (.xlsx, .ods) are, too", "unzip it, or save the sheet as CSV")
+            }
+            FileFormat::Parquet => ("in the format Parquet", "convert it to CSV or JSON lines"),
+            FileFormat::Sqlite => ("a database of SQLite", "sqlite3 -csv prints what is in it"),
+            _ => return None,
+        };
+        Some(OtherFormat { what, advice })
+    }
+}
 
 impl TextEncoding {
     /// Returns the format of an input that should be a text, but is none.
     pub fn other_format(self, begin: &[u8]) -> Option<OtherFormat> {
-        let found = OTHER_FORMATS.iter().find(|(mark, _)| begin.starts_with(mark));
-        found.filter(|_| self == TextEncoding::Utf8).map(|(_, format)| *format)
+        FileFormat::of(begin).filter(|_| self == TextEncoding::Utf8).and_then(OtherFormat::of)
     }
 }
 

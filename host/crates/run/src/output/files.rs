@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::names::{NameError, NameTemplate, NamedItem};
 use crate::aside::{OpenDirectory, UnnamedFile, is_aside};
@@ -42,6 +44,8 @@ pub struct ResultFiles {
     /// True if a journal records which items have their results. Until it has, a result that was named has a second name by
     /// its item, so that a run that continues this one knows whose it is.
     marks: bool,
+    /// The items whose results have a second name.
+    marked: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 /// The reason why results cannot be written to a directory.
@@ -130,10 +134,35 @@ fn marked(name: &str) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(UNFINISHED)?, 16).ok()
 }
 
-/// Removes the second names of the results of items that the journal has. Most have none.
-pub fn unmark(directory: &OpenDirectory, items: impl IntoIterator<Item = u64>) {
-    for item in items {
-        let _ = directory.remove(mark(item).as_str());
+/// The directory of results as whoever keeps the journal knows it: the items whose results have a second name.
+#[derive(Clone, Debug)]
+pub struct ResultMarks {
+    directory: OpenDirectory,
+    marked: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl ResultMarks {
+    /// Has all results on disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.directory.sync_file_system()
+    }
+
+    fn marked(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the second names of the results of items that the journal has. Those that have none cost nothing.
+    pub fn remove(&self, recorded: impl IntoIterator<Item = Range<u64>>) {
+        let mut gone = Vec::new();
+        for items in recorded {
+            let mut marked = self.marked();
+            let mut within = marked.split_off(&items.start);
+            marked.append(&mut within.split_off(&items.end));
+            gone.extend(within);
+        }
+        for item in gone {
+            let _ = self.directory.remove(mark(item).as_str());
+        }
     }
 }
 
@@ -172,12 +201,13 @@ impl ResultFiles {
             mixed: false,
             resumed,
             marks: false,
+            marked: Arc::default(),
         })
     }
 
-    /// Returns the directory.
-    pub fn directory(&self) -> OpenDirectory {
-        self.directory.clone()
+    /// Returns the directory for whoever keeps the journal.
+    pub fn directory(&self) -> ResultMarks {
+        ResultMarks { directory: self.directory.clone(), marked: self.marked.clone() }
     }
 
     /// Goes on where an earlier run with a journal stopped, if this one continues it: results of items that the journal does
@@ -301,7 +331,11 @@ impl ResultFiles {
         begun.aside.file.write_all(rest)?;
         // Where the name is the item's index, a result that nobody has recorded is replaced by that of the same item.
         match self.marks && (self.names.is_some() || self.mixed) {
-            true => begun.aside.place_beside(&mark(nth), name)?,
+            true => {
+                // Noted first: a name that is not there costs less than one that stays.
+                self.directory().marked().insert(nth);
+                begun.aside.place_beside(&mark(nth), name)?;
+            }
             false => begun.aside.place(name)?,
         }
         Ok(self.path.join(name))
@@ -334,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_named_by_its_index_has_no_second_name_to_be_removed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = ResultFiles::create(folder.path(), 100, None, ItemEncoding::Bytes, false);
+        let mut files = files.expect("a directory");
+        files.go_on(|_| false).expect("nothing is there");
+        files.end(0, 0, "0", b"a").expect("written");
+        assert!(files.directory().marked().is_empty());
+        assert_eq!(names(folder.path()), ["0"]);
+    }
+
+    #[test]
     fn a_run_that_continues_another_keeps_the_results_that_were_recorded_and_no_others() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut files = named(folder.path(), false);
@@ -341,7 +386,9 @@ mod tests {
         for (item, name) in ["a", "b", "c"].into_iter().enumerate() {
             files.end(0, item as u64, name, name.as_bytes()).expect("written");
         }
-        unmark(&files.directory(), [0]);
+        files.directory().remove([Range { start: 0, end: 1 }]);
+        let left: Vec<u64> = files.directory().marked().iter().copied().collect();
+        assert_eq!(left, [1, 2], "these have a second name, and are looked for");
         drop(files);
         // The journal has two items more than were unmarked when the run was killed, of which one has no result.
         fs::write(folder.path().join("foreign"), "precious").expect("written");

@@ -23,6 +23,7 @@ pub use target::{OutputTarget, TargetError};
 pub use writer::{RunOutput, WriterMessage, write_all};
 
 use crate::rendered::RenderedOutcomes;
+use crate::stdio::StatusBehind;
 use crate::supervisor::{
     EncodedValue, Event, EventSender, OutcomeRecord, OutcomeSink, OutcomeValue, PlaceWanted, Recorded, WorkerNews,
     split_off,
@@ -64,6 +65,8 @@ pub struct OutcomePrinter<'a> {
     claimed: bool,
     /// True once a file could not be written, so that the run ends: items from then on have no outcome.
     broken: bool,
+    /// Number of items that were read, when time passed last.
+    items: u64,
     /// The watcher that is told each failure, and that time passes.
     watcher: &'a mut dyn RunWatcher,
     /// Whether the watcher is told of outcomes, and of what items print.
@@ -79,6 +82,8 @@ pub struct ExtraOutputs {
     pub journal: bool,
     /// The files to which values go; then only their paths are printed.
     pub files: Option<ResultFiles>,
+    /// True if results go to standard output, which may be the terminal that a [`RunWatcher`] shows a line on.
+    pub printed: bool,
 }
 
 /// An item that failed, as it is told.
@@ -130,6 +135,10 @@ pub trait RunWatcher {
     fn host(&mut self, _name: &str, _change: HostChange) {}
     /// Reports that time has passed. Returns when it should be called again.
     fn tick(&mut self, items: u64, counts: &OutcomeCounts) -> Option<Duration>;
+    /// Returns the line that stands on the terminal below results which are printed there and make up these counts.
+    fn line_behind(&self, _items: u64, _counts: &OutcomeCounts) -> Option<String> {
+        None
+    }
 }
 
 /// What is known of an outcome besides its value.
@@ -172,7 +181,18 @@ impl<'a> OutcomePrinter<'a> {
     ) -> Self {
         let follows = (watcher.follows_outcomes(), watcher.follows_prints());
         let claimed = !besides.journal || besides.files.is_none();
-        OutcomePrinter { lines, counts, besides, writer, supervisor, claimed, broken: false, watcher, follows }
+        OutcomePrinter {
+            lines,
+            counts,
+            besides,
+            writer,
+            supervisor,
+            claimed,
+            broken: false,
+            items: 0,
+            watcher,
+            follows,
+        }
     }
 
     /// Puts a value into its file, and returns the path to print. Returns `None` if it cannot be written.
@@ -512,8 +532,10 @@ impl OutcomeSink for OutcomePrinter<'_> {
 
     fn emit(&mut self, group: RenderedOutcomes) {
         if group.bytes() > 0 || self.besides.journal {
+            let is_printed = self.besides.printed && !group.results.is_empty();
+            let line = if is_printed { self.watcher.line_behind(self.items, &self.counts) } else { None };
             // If the writer is gone, its thread reports the reason.
-            let _ = self.writer.send(WriterMessage::Next(group));
+            let _ = self.writer.send(WriterMessage::Next(group, line.map(StatusBehind::new)));
         }
     }
 
@@ -579,6 +601,7 @@ impl OutcomeSink for OutcomePrinter<'_> {
     }
 
     fn tick(&mut self, items: u64) -> Option<Duration> {
+        self.items = items;
         self.watcher.tick(items, &self.counts)
     }
 }

@@ -10,7 +10,7 @@ use crate::fresh::{self, NewFile};
 use crate::hashed;
 use crate::journal::{JournalError, OutputChange};
 use crate::place::{FileExtent, SameFile, sync_directory};
-use crate::stdio::{Stdout, StreamError, check_stream_of};
+use crate::stdio::{HungUp, Stdout, StreamError, check_stream_of};
 use wasmpool_core::text::ForeignText;
 
 /// The reason why a target cannot be opened. `what` names it, in words that follow "cannot write".
@@ -79,6 +79,11 @@ impl OutputTarget {
             OutputPlace::Stdout => Stdout.duplicate().ok().and_then(|file| SameFile::of(&file)),
             OutputPlace::File { file, .. } => SameFile::of(file),
         }
+    }
+
+    /// Returns true if this is standard output.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.to, OutputPlace::Stdout)
     }
 
     /// Returns true if a resumed run can remove what was written and not promised. Standard output never can be cut.
@@ -176,6 +181,7 @@ impl OutputTarget {
             OutputPlace::Stdout => {
                 write_all_parts(&mut Stdout, parts).map_err(|e| match e.kind() {
                     io::ErrorKind::BrokenPipe => e,
+                    _ if HungUp::is(&e) => e,
                     kind => io::Error::new(kind, format!("standard output: {e}")),
                 })?;
             }

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use rangemap::RangeSet;
 
-use super::files::unmark;
+use super::files::ResultMarks;
 use super::target::OutputTarget;
-use crate::aside::OpenDirectory;
 use crate::error::Error;
 use crate::journal::{Journal, JournalStart, RunIdentity, WrittenRecord};
 use crate::place::SameFile;
 use crate::rendered::RenderedOutcomes;
 use crate::resume::COMMIT_EVERY;
+use crate::stdio::{HungUp, StatusBehind};
 use crate::supervisor::{Event, EventSender};
 use wasmpool_core::outcome::OutcomeCounts;
 
@@ -28,7 +28,7 @@ pub struct RunOutput {
     /// What the results begin with, until it is written.
     header: Vec<u8>,
     /// The directory of results that go to files of their own.
-    files: Option<OpenDirectory>,
+    files: Option<ResultMarks>,
     /// True if the journal records that the files are this run's before anything is written to them.
     claiming: bool,
     uncommitted: Uncommitted,
@@ -70,7 +70,7 @@ impl RunOutput {
     }
 
     /// Has the files of this directory on disk before the journal records their items.
-    pub fn beside(self, files: Option<OpenDirectory>) -> RunOutput {
+    pub fn beside(self, files: Option<ResultMarks>) -> RunOutput {
         RunOutput { files, ..self }
     }
 
@@ -149,7 +149,7 @@ impl RunOutput {
         };
         let Uncommitted { items, counts, waiting, .. } = std::mem::take(&mut self.uncommitted);
         let first = *journal.counts() == OutcomeCounts::default();
-        self.files.as_ref().map_or(Ok(()), OpenDirectory::sync_file_system).map_err(OutputError::Failed)?;
+        self.files.as_ref().map_or(Ok(()), ResultMarks::sync).map_err(OutputError::Failed)?;
         self.results.sync(first).map_err(OutputError::Failed)?;
         self.failed.as_ref().map_or(Ok(()), |target| target.sync(first)).map_err(OutputError::Failed)?;
         let mut all = journal.counts().clone();
@@ -165,7 +165,7 @@ impl RunOutput {
         recorded.extend(waiting.iter().map(|group| group.items.clone()));
         journal.commit(written, waiting).map_err(OutputError::Journal)?;
         if let Some(directory) = &self.files {
-            unmark(directory, recorded.into_iter().flatten());
+            directory.remove(recorded);
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl RunOutput {
         }
         self.uncommitted.since.get_or_insert_with(Instant::now);
         match self.write(&[], &[]).and_then(|()| self.commit()) {
-            Ok(()) | Err(OutputError::Closed) => Ok(()),
+            Ok(()) | Err(OutputError::Closed | OutputError::HungUp) => Ok(()),
             Err(OutputError::Failed(e) | OutputError::Journal(e)) => Err(e),
         }
     }
@@ -193,6 +193,8 @@ impl RunOutput {
 enum OutputError {
     /// Nobody reads the results any more.
     Closed,
+    /// The terminal that results go to is gone.
+    HungUp,
     Failed(io::Error),
     Journal(io::Error),
 }
@@ -200,8 +202,8 @@ enum OutputError {
 /// A message to the writer.
 #[derive(Debug)]
 pub enum WriterMessage {
-    /// The next outcomes in order.
-    Next(RenderedOutcomes),
+    /// The next outcomes in order, and the line that stands at the end of the terminal once they are printed there.
+    Next(RenderedOutcomes, Option<StatusBehind>),
     /// Outcomes that wait for others, and are only for the journal.
     Waiting(RenderedOutcomes),
     /// The first result is about to be put into a file of its own: the journal has to record that the directory is this
@@ -225,6 +227,7 @@ pub fn write_all(mut output: RunOutput, messages: &Receiver<WriterMessage>, supe
     if let Err(refused) = output.write_until_end(messages, supervisor) {
         supervisor.send(match refused {
             OutputError::Closed => Event::OutputClosed,
+            OutputError::HungUp => Event::OutputHungUp,
             OutputError::Failed(e) => Event::OutputFailed(e),
             OutputError::Journal(e) => Event::JournalFailed(e),
         });
@@ -244,7 +247,7 @@ impl RunOutput {
                 Some(since) => messages.recv_timeout(COMMIT_EVERY.saturating_sub(since.elapsed())),
             };
             match next {
-                Ok(WriterMessage::Next(group)) => self.write_more(group, messages, supervisor)?,
+                Ok(WriterMessage::Next(group, status)) => self.write_more(group, status, messages, supervisor)?,
                 Ok(WriterMessage::Waiting(group)) => self.record(JournalMessage::Waiting(group)),
                 Ok(WriterMessage::Claim(done)) => {
                     self.claim_files()?;
@@ -263,12 +266,14 @@ impl RunOutput {
     fn write_more(
         &mut self,
         group: RenderedOutcomes,
+        status: Option<StatusBehind>,
         messages: &Receiver<WriterMessage>,
         supervisor: &EventSender,
     ) -> Result<(), OutputError> {
         let RenderedOutcomes { items, counts, results, mut failed } = group;
         let mut bytes = results.len() + failed.len();
         let mut results = vec![results];
+        let mut statuses = Vec::from_iter(status);
         let mut told = vec![JournalMessage::Next { items, counts }];
         // Groups that print nothing are reported from time to time, too.
         while bytes < WRITE
@@ -276,7 +281,8 @@ impl RunOutput {
             && let Ok(message) = messages.try_recv()
         {
             match message {
-                WriterMessage::Next(more) => {
+                WriterMessage::Next(more, status) => {
+                    statuses.extend(status);
                     bytes += more.bytes();
                     results.push(more.results);
                     failed.extend_from_slice(&more.failed);
@@ -291,7 +297,11 @@ impl RunOutput {
         }
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
+        if let Some(status) = statuses.last() {
+            status.be_next();
+        }
         self.write(&results, &failed)?;
+        drop(statuses);
         told.into_iter().for_each(|told| self.record(told));
         supervisor.written(bytes);
         Ok(())
@@ -311,6 +321,7 @@ impl RunOutput {
         }
         self.results.write_parts(&parts).map_err(|e| match e.kind() {
             io::ErrorKind::BrokenPipe => OutputError::Closed,
+            _ if HungUp::is(&e) => OutputError::HungUp,
             _ => OutputError::Failed(e),
         })?;
         Ok(())

@@ -10,6 +10,8 @@ const CLEAR: &str = "\r\x1b[J";
 pub struct StatusLine {
     /// Empty if there is none.
     text: String,
+    /// Its number among all lines there were.
+    number: u64,
     is_drawn: bool,
     /// True if the last line of the results has no end yet. Nothing is drawn behind it.
     is_torn: bool,
@@ -17,7 +19,7 @@ pub struct StatusLine {
 
 impl StatusLine {
     pub const fn new() -> StatusLine {
-        StatusLine { text: String::new(), is_drawn: false, is_torn: false }
+        StatusLine { text: String::new(), number: 0, is_drawn: false, is_torn: false }
     }
 
     /// Returns true if something has to be written before or after a message.
@@ -26,11 +28,20 @@ impl StatusLine {
     }
 
     /// Replaces the line. It has to be shorter than the terminal is wide.
-    pub fn show(&mut self, text: String) -> String {
+    pub fn show(&mut self, number: u64, text: String) -> String {
+        self.number = number;
         self.text = text;
         match self.text.is_empty() {
             true => self.clear().to_owned(),
             false => self.draw(),
+        }
+    }
+
+    /// Replaces the line when it is drawn the next time, unless it is a later one, or none is shown any more.
+    pub fn be_next(&mut self, number: u64, text: &str) {
+        if number > self.number && !self.text.is_empty() {
+            self.number = number;
+            text.clone_into(&mut self.text);
         }
     }
 
@@ -134,7 +145,7 @@ mod tests {
             let mut results = String::new();
             for act in acts {
                 match act {
-                    Act::Show(shown) => screen.write(&line.show(if shown { "BAR".to_owned() } else { String::new() })),
+                    Act::Show(shown) => screen.write(&line.show(0, if shown { "BAR".to_owned() } else { String::new() })),
                     Act::Message => screen.write(&line.around("MESSAGE\n")),
                     Act::Results(text) => {
                         screen.write(line.before_results());
@@ -144,7 +155,7 @@ mod tests {
                     }
                 }
             }
-            screen.write(&line.show(String::new()));
+            screen.write(&line.show(0, String::new()));
             let lines = screen.lines();
             let shown: Vec<&String> = lines.iter().filter(|line| !line.contains("MESSAGE")).collect();
             for line in &lines {
@@ -158,8 +169,22 @@ mod tests {
     #[test]
     fn a_line_that_the_terminal_has_wrapped_is_cleared_as_a_whole() {
         let mut line = StatusLine::new();
-        assert_eq!(line.show("50% of it".to_owned()), "\r50% of it\x1b[J\r", "the cursor waits at its beginning");
-        assert_eq!(line.show(String::new()), CLEAR);
-        assert_eq!(line.show(String::new()), "", "there is nothing to clear");
+        assert_eq!(line.show(0, "50% of it".to_owned()), "\r50% of it\x1b[J\r", "the cursor waits at its beginning");
+        assert_eq!(line.show(0, String::new()), CLEAR);
+        assert_eq!(line.show(0, String::new()), "", "there is nothing to clear");
+    }
+
+    #[test]
+    fn what_is_drawn_behind_results_is_the_latest_line_there_was() {
+        let mut line = StatusLine::new();
+        line.be_next(1, "1 item");
+        assert_eq!(line.around("MESSAGE\n"), "MESSAGE\n", "no line is shown yet");
+        line.show(2, "2 items".to_owned());
+        line.be_next(4, "4 items");
+        line.be_next(3, "3 items");
+        assert_eq!(line.after_results(b'\n'), "\r4 items\x1b[J\r");
+        line.show(5, String::new());
+        line.be_next(6, "6 items");
+        assert_eq!(line.after_results(b'\n'), "", "the run is over");
     }
 }

@@ -52,6 +52,8 @@ pub enum Event {
     Workers(usize),
     /// Nobody reads the results any more.
     OutputClosed,
+    /// The terminal that results go to is gone.
+    OutputHungUp,
     OutputFailed(io::Error),
     JournalFailed(io::Error),
     /// A thread that the run cannot do without has panicked.

@@ -642,9 +642,11 @@ impl<'a> Supervisor<'a> {
                 }
                 Event::Written(bytes) => self.scheduler.written(bytes),
                 Event::OutputClosed => return Ok(Some(RunEnd::OutputClosed)),
+                // The shell says so by a signal, a moment later or never.
+                Event::OutputHungUp => return Ok(Some(RunEnd::Interrupted(libc::SIGHUP))),
                 Event::OutputFailed(e) => return Err(Error::output(e)),
                 Event::Signal(signal) => {
-                    // The first Ctrl-C ends the run in order; a second one, or SIGTERM, ends it at once.
+                    // The first Ctrl-C ends the run in order; a second one, SIGTERM or SIGHUP ends it at once.
                     if self.interrupted.is_some() || signal != Signal::SIGINT as i32 {
                         return Ok(Some(RunEnd::Interrupted(signal)));
                     }

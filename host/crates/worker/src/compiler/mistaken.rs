@@ -1,5 +1,7 @@
 //! What a file probably is that was given as a task and is none, and what to do then.
 
+use wasmpool_core::magic::FileFormat;
+
 /// What a file seems to be, as text that follows "it is not WebAssembly but".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mistaken {
@@ -7,8 +9,6 @@ pub struct Mistaken {
     pub way_out: &'static str,
 }
 
-/// A kind of file: the bytes at its beginning, what it is, and what to do.
-type Magic = (&'static [u8], &'static str, &'static str);
 /// A kind of file: the endings of its name, what it is, and what to do.
 type Named = (&'static [&'static str], &'static str, &'static str);
 /// A kind of text: how a line of it begins, what it is, and what to do.
@@ -27,33 +27,32 @@ const DOWNLOADED: &str = "was a web page downloaded instead of the file?";
 const ITEMS: &str = "is it the input? The task is named before the input";
 const NO_CODE: &str = "is another file the task?";
 
-const MAGIC: [Magic; 21] = [
-    (b"\x1f\x8b", "a gzip archive", "decompress it first, with gunzip, or tar -xzf if it is a .tar.gz"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "decompress it first, with unzstd"),
-    (b"\xfd7zXZ\0", "compressed by xz", "decompress it first, with unxz"),
-    (b"BZh", "compressed by bzip2", "decompress it first, with bunzip2"),
-    (b"PK\x03\x04", "a zip archive", "unpack it first, and name the .wasm file in it"),
-    (b"PK\x05\x06", "an empty zip archive", NO_CODE),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", DECOMPRESS),
-    (b"\x7fELF", "a native program or library (ELF)", NATIVE),
-    (b"MZ", "a program for Windows", NATIVE),
-    (b"\xcf\xfa\xed\xfe", "a program for macOS", NATIVE),
-    (b"\xce\xfa\xed\xfe", "a program for macOS", NATIVE),
-    (b"\xca\xfe\xba\xbe", "a Java class or a program for macOS", NATIVE),
-    (b"BC\xc0\xde", "LLVM bitcode", "link it first, with wasm-ld"),
-    (b"!<arch>\n", "an archive of object files", "link it first, with wasm-ld"),
-    (b"\x89PNG", "an image", NO_CODE),
-    (b"\xff\xd8\xff", "an image", NO_CODE),
-    (b"GIF8", "an image", NO_CODE),
-    (b"%PDF", "a PDF document", NO_CODE),
-    (b"SQLite format 3\0", "an SQLite database", NO_CODE),
-    (
-        b"version https://git-lfs.github.com/spec/",
-        "a pointer of Git LFS that stands for the file",
-        "`git lfs pull` fetches the file",
-    ),
-    (b"#!", "a script", OTHER),
-];
+/// Returns what a file of a format is that is given as a task, and what to do.
+fn words(format: FileFormat) -> (&'static str, &'static str) {
+    match format {
+        FileFormat::Gzip => ("a gzip archive", "decompress it first, with gunzip, or tar -xzf if it is a .tar.gz"),
+        FileFormat::Zstd => ("compressed by zstd", "decompress it first, with unzstd"),
+        FileFormat::Xz => ("compressed by xz", "decompress it first, with unxz"),
+        FileFormat::Bzip2 => ("compressed by bzip2", "decompress it first, with bunzip2"),
+        FileFormat::Lz4 => ("compressed by lz4", "decompress it first, with unlz4"),
+        FileFormat::Zip => ("a zip archive", "unpack it first, and name the .wasm file in it"),
+        FileFormat::Tar => ("a tar archive", "unpack it first, and name the .wasm file in it"),
+        FileFormat::EmptyZip => ("an empty zip archive", NO_CODE),
+        FileFormat::SevenZip => ("a 7z archive", DECOMPRESS),
+        FileFormat::Elf => ("a native program or library (ELF)", NATIVE),
+        FileFormat::Windows => ("a program for Windows", NATIVE),
+        FileFormat::MacOs => ("a program for macOS", NATIVE),
+        FileFormat::JavaClass => ("a Java class or a program for macOS", NATIVE),
+        FileFormat::Bitcode => ("LLVM bitcode", "link it first, with wasm-ld"),
+        FileFormat::ObjectArchive => ("an archive of object files", "link it first, with wasm-ld"),
+        FileFormat::Image => ("an image", NO_CODE),
+        FileFormat::Pdf => ("a PDF document", NO_CODE),
+        FileFormat::Parquet => ("a table of Parquet", NO_CODE),
+        FileFormat::Sqlite => ("an SQLite database", NO_CODE),
+        FileFormat::LfsPointer => ("a pointer of Git LFS that stands for the file", "`git lfs pull` fetches the file"),
+        FileFormat::Script => ("a script", OTHER),
+    }
+}
 
 const NAMED: [Named; 15] = [
     (&["rs"], "Rust source", RUST),
@@ -90,12 +89,10 @@ const BEGUN: [Begun; 8] = [
 
 /// Maximum number of bytes of a file that are looked at.
 const LOOKED_AT: usize = 4096;
-/// Place of what tells a tar archive, and what it is.
-const TAR: (usize, &[u8]) = (257, b"ustar");
 
 /// Returns what a file seems to be, by what is in it and what its name ends with.
 pub fn seems(bytes: &[u8], file: &str) -> Option<Mistaken> {
-    of_magic(bytes).or_else(|| of_markup(bytes)).or_else(|| of_items(bytes)).or_else(|| of_name(file)).or_else(|| {
+    of_format(bytes).or_else(|| of_markup(bytes)).or_else(|| of_items(bytes)).or_else(|| of_name(file)).or_else(|| {
         let text = text(bytes)?;
         let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("//"))?;
         let (_, kind, way_out) =
@@ -110,14 +107,9 @@ pub fn is_meant_as_wat(text: &[u8]) -> bool {
     start.starts_with(b"(") || start.starts_with(b";;")
 }
 
-fn of_magic(bytes: &[u8]) -> Option<Mistaken> {
-    let known = MAGIC.iter().find(|(magic, ..)| bytes.starts_with(magic));
-    let known = known.map(|&(_, kind, way_out)| Mistaken { kind, way_out });
-    let is_tar = || bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1));
-    known.or_else(|| {
-        is_tar()
-            .then_some(Mistaken { kind: "a tar archive", way_out: "unpack it first, and name the .wasm file in it" })
-    })
+fn of_format(bytes: &[u8]) -> Option<Mistaken> {
+    let (kind, way_out) = words(FileFormat::of(bytes)?);
+    Some(Mistaken { kind, way_out })
 }
 
 fn of_markup(bytes: &[u8]) -> Option<Mistaken> {

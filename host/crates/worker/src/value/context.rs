@@ -5,7 +5,7 @@
 use super::excerpt::excerpt;
 use super::misfit::{DecodeError, MisfitProblem, ValueStep};
 use super::shape::TypePlan;
-use serde::de::{DeserializeSeed, Error};
+use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -88,6 +88,10 @@ impl DecodeContext {
         let Some(mut misfit) = self.misfit.take() else {
             return DecodeError::new(MisfitProblem::Syntax(syntax(error, json)));
         };
+        // What is no JSON at all, such as an array that breaks off, is wrong whatever was expected.
+        if let Err(error) = serde_json::from_slice::<IgnoredAny>(json) {
+            return DecodeError::new(MisfitProblem::Syntax(syntax(&error, json)));
+        }
         if misfit.has_found()
             && let Some(text) = excerpt(json, misfit.path())
         {

@@ -70,6 +70,22 @@ proptest! {
 }
 
 #[test]
+fn the_longest_items_took_what_their_workers_say_as_all_times_do() {
+    let mut recorder = RunRecorder::new(Instant::now(), false);
+    started(&mut recorder, 0, None);
+    // More than has passed since the run began, as where the host heard of the item late.
+    for (index, elapsed) in [(0, 5), (1, 3_600_000_000_000), (2, 7)] {
+        recorder.outcome(outcome(index, 0, elapsed));
+    }
+    let end = recorder.end();
+    let longest = recorder.items.longest(3);
+    let took: Vec<(u64, u64)> = longest.iter().map(|span| (span.what.index, span.took)).collect();
+    assert_eq!(took, [(1, 3_600_000_000_000), (2, 7), (0, 5)]);
+    assert_eq!(recorder.times.most(), 3_600_000_000_000);
+    assert!(longest.iter().all(|span| span.to <= end), "it stands where the host heard of it");
+}
+
+#[test]
 fn a_chunk_lasts_from_when_the_worker_had_it_to_its_last_item() {
     let mut recorder = RunRecorder::new(Instant::now(), false);
     started(&mut recorder, 7, None);

@@ -51,6 +51,8 @@ fn floats_take_integers_and_the_three_names() {
     assert_eq!(misfit(&TypePlan::F32, "1e39"), "expected f32, got 1e39 (out of range)");
     assert!(misfit(&TypePlan::F64, "01").starts_with("not valid JSON"));
     assert!(misfit(&TypePlan::F64, "[1").starts_with("not valid JSON"));
+    assert_eq!(misfit(&TypePlan::S64, "[1,2"), "not valid JSON: EOF while parsing a list at column 4");
+    assert!(misfit(&TypePlan::S64, "[[1]]").starts_with("expected s64, got [[1]]"));
 }
 
 #[test]

@@ -1,0 +1,1 @@
+../../demo/make_image.py
