@@ -6,7 +6,7 @@ BIN := target/release/wasmpool
 BENCH_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasmpool-bench
 
 # The packages of this workspace, which `make lint` documents and checks.
-OURS := -p wasmpool -p wasmpool-core -p wasmpool-hosts -p wasmpool-ipc -p wasmpool-manager -p wasmpool-nats -p wasmpool-objects -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-worker
+OURS := -p wasmpool -p wasmpool-core -p wasmpool-hosts -p wasmpool-imports -p wasmpool-ipc -p wasmpool-manager -p wasmpool-nats -p wasmpool-objects -p wasmpool-run -p wasmpool-sandbox -p wasmpool-scheduler -p wasmpool-shared -p wasmpool-worker
 # A second architecture that the tables of system calls must support. It is only checked, so the C code of blake3 need not be
 # compiled: `true` stands in for a cross compiler that few machines have.
 OTHER := aarch64-unknown-linux-gnu
@@ -134,9 +134,15 @@ lint: ## Formatting, clippy (of the guests, too), documentation, another archite
 	    if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	    else echo "left out: advisories: their list (github.com/rustsec/advisory-db) cannot be had" >&2; fi; fi
 
+# Has functions of the same code kept once, where the linker can do that, as the one that Rust brings along for x86-64 can.
+SAME_CODE := -C link-arg=-Wl,--icf=all
+# The most bytes that the program may have as it is installed.
+MOST_BYTES := 32000000
+
 # Debug information goes into a file beside the program, which debuggers find by its name.
 dist: ## Build the wasmpool command as it is installed: some minutes more, and faster
-	$(CARGO) build --profile dist --locked -p wasmpool
+	@mkdir -p target; same_code=$$(printf 'fn main() {}' | rustc $(SAME_CODE) -o target/links - 2>/dev/null && echo '$(SAME_CODE)'); \
+	$(CARGO) rustc --profile dist --locked -p wasmpool --bin wasmpool -- $$same_code
 	@for tool in $$(ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-objcopy 2>/dev/null) objcopy llvm-objcopy; do \
 	    if $$tool --version >/dev/null 2>&1; then objcopy=$$tool; break; fi; done; \
 	if [ -z "$$objcopy" ]; then echo "left out: stripping: there is no objcopy that runs" >&2; \
@@ -145,7 +151,8 @@ dist: ## Build the wasmpool command as it is installed: some minutes more, and f
 	    $$objcopy --only-keep-debug target/dist/wasmpool target/dist/wasmpool.debug && \
 	    $$objcopy --strip-all --add-gnu-debuglink=target/dist/wasmpool.debug target/dist/wasmpool target/dist/wasmpool.stripped && \
 	    mv target/dist/wasmpool.stripped target/dist/wasmpool && touch target/dist/wasmpool.debug; fi
-	@ls -l target/dist/wasmpool | awk '{ printf "target/dist/wasmpool: %.1f MB%s\n", $$5 / 1e6, ($$5 > 32e6) ? ", which is more than the 32 MB it may have" : "" }'
+	@bytes=$$(stat -c %s target/dist/wasmpool) && echo "target/dist/wasmpool: $$bytes bytes" && \
+	if [ -e target/dist/wasmpool.debug ] && [ "$$bytes" -gt $(MOST_BYTES) ]; then echo "that is more than $(MOST_BYTES), the most that it may have" >&2; exit 1; fi
 
 # `make package PROGRAM=target/release/wasmpool` packs another program than that of `make dist`.
 PROGRAM ?= target/dist/wasmpool

@@ -3,8 +3,8 @@
 use clap::error::{ContextKind, ContextValue};
 
 use super::command;
+pub use wasmpool_core::similar::nearest;
 use wasmpool_core::text::QuotedName;
-pub use wasmpool_worker::value::names::nearest;
 
 /// Returns the end of a message: `; did you mean …?`, or nothing if no name is similar.
 pub fn did_you_mean(similar: Option<&str>) -> String {

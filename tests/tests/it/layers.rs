@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use crate::support::workspace;
 
 /// The crates that each crate may name, the lowest first.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("core", &[]),
     ("objects", &["core"]),
     ("scheduler", &["core"]),
     ("ipc", &["core"]),
     ("sandbox", &["core"]),
     ("hosts", &["core", "ipc"]),
-    ("worker", &["core", "ipc", "objects", "sandbox"]),
+    ("shared", &["core", "ipc", "objects"]),
+    ("imports", &["core", "ipc", "objects", "shared"]),
+    // The tests of `worker` have the machine of the objects in their own process.
+    ("worker", &["core", "imports", "ipc", "objects", "sandbox", "shared"]),
     ("manager", &["core", "ipc", "objects", "sandbox"]),
     // The tests of `run` start a manager.
     ("run", &["core", "ipc", "manager", "objects", "sandbox", "scheduler"]),
@@ -102,7 +105,7 @@ fn named(of: &[String], text: &str) -> Vec<Vec<String>> {
 }
 
 /// Crates whose top-level files count as one part together, beside their folders.
-const ONE_PART: [&str; 3] = ["sandbox", "scheduler", "worker"];
+const ONE_PART: [&str; 5] = ["imports", "sandbox", "scheduler", "shared", "worker"];
 
 /// Returns the pairs of modules of a crate that import each other. The content of a folder is part of it.
 fn circles(name: &str) -> Vec<(String, String)> {
@@ -199,7 +202,7 @@ fn no_error_that_leaves_a_module_is_a_text() {
 const LIES: &str = "hostile.rs";
 /// Those that say with which options of a compiler a task is built.
 const OF_COMPILERS: [&str; 3] =
-    ["worker/src/toolchain.rs", "worker/src/compiler/mistaken.rs", "worker/src/compiler/proposals.rs"];
+    ["imports/src/toolchain.rs", "worker/src/compiler/mistaken.rs", "worker/src/compiler/proposals.rs"];
 
 #[test]
 fn only_the_command_names_its_options() {

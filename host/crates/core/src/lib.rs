@@ -20,4 +20,5 @@ pub mod probe;
 pub mod row;
 pub mod setting;
 pub mod share;
+pub mod similar;
 pub mod text;

@@ -6,10 +6,11 @@ use wasmtime::{Engine, ExternType, FuncType, Module, ValType};
 
 use crate::added;
 use crate::value::TypePlan;
-use crate::value::names::nearest;
 use wasmpool_core::artifact;
 use wasmpool_core::setting::Setting;
+use wasmpool_core::similar::nearest;
 use wasmpool_core::text::{QuotedName, few, shown};
+use wasmpool_imports::link::unversioned;
 
 /// An exported function.
 #[derive(Debug)]
@@ -364,9 +365,4 @@ fn list(exports: &[&TaskExport]) -> String {
         lines.push(format!("  and {more} more; wasmpool inspect lists them"));
     }
     lines.join("\n")
-}
-
-/// Returns the interface of a name like `pkg:name/interface@1.2.3` without its version.
-pub fn unversioned(interface: &str) -> &str {
-    interface.split('@').next().unwrap_or(interface)
 }

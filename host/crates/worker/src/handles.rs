@@ -9,8 +9,8 @@ use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError, ReaddirIterator};
 
 use super::added;
-use super::deterministic::NameStream;
-use super::wasi::Addresses;
+use wasmpool_imports::deterministic::NameStream;
+use wasmpool_imports::wasi::Addresses;
 
 /// Maximum number of places that are put into order, and of handles that are dropped; with more, making an instance anew
 /// costs less. They are said in as many bits.

@@ -8,13 +8,13 @@ use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, Val};
 
 use super::load::{self, LoadError};
-use super::state::StoreState;
-use super::wasi::{self, Wasi};
 use crate::exports;
 use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::duration_given;
+use wasmpool_imports::state::StoreState;
+use wasmpool_imports::wasi::{self, Wasi};
 
 /// An instance whose `init` has run.
 pub struct InitialisedTask {
@@ -86,7 +86,7 @@ pub fn call(
     let mut results = vec![Val::Bool(false); init.ty(&*store).results().len()];
     match is_async {
         false => init.call(store, arguments, &mut results)?,
-        true => super::run::block_on(init.call_async(store, arguments, &mut results))?,
+        true => wasmpool_imports::block_on(init.call_async(store, arguments, &mut results))?,
     }
     match results.first() {
         Some(Val::Result(Err(error))) => Err(wasmtime::Error::msg(match error.as_deref() {

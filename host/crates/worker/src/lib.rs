@@ -4,47 +4,30 @@
 //! as the socket does.
 
 mod added;
-mod charges;
-mod command;
 pub mod compiler;
-mod concurrent;
-mod denied;
-mod deterministic;
-mod directory;
 pub mod doctor;
 pub mod engine;
 mod exports;
-mod file_numbers;
 mod handles;
 #[cfg(feature = "probes")]
 mod hostile;
 mod init;
-mod keyvalue;
 mod load;
-mod meter;
 mod numbers;
 mod pages;
-mod piped;
 mod place;
 mod pristine;
-mod random_bytes;
-mod relay;
 mod restore;
 pub mod restored;
 mod run;
-mod said;
 mod scratch;
 mod serve;
-mod settings;
-mod shared;
-mod state;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod told;
-mod toolchain;
 mod trace;
-mod used_up;
 pub mod value;
-mod wasi;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,17 +37,17 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 pub use init::{InitError, InitialisedTask, initialise};
-pub use load::{LoadError, imports_async};
+pub use load::LoadError;
 use restore::Restorer;
 use scratch::Scratch;
-use shared::{Objects, RemoteObjects, SharedObjects};
-use state::OutputCapture;
-pub use state::StoreState;
-use wasi::Wasi;
 use wasmpool_core::artifact::Renewal;
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::policy::Isolate;
 use wasmpool_core::share::{ObjectForm, SharedGrants};
+pub use wasmpool_imports::link::imports_async;
+use wasmpool_imports::state::OutputCapture;
+pub use wasmpool_imports::state::StoreState;
+use wasmpool_imports::wasi::Wasi;
 use wasmpool_ipc::cells::Cells;
 use wasmpool_ipc::channel::ChannelParts;
 use wasmpool_ipc::channel::client::ChannelClient;
@@ -74,6 +57,7 @@ use wasmpool_ipc::lane::worker::WorkerLane;
 use wasmpool_ipc::messages::{Restoring, StartWorker, WorkerSetup};
 use wasmpool_sandbox::surroundings;
 use wasmpool_sandbox::{self as sandbox, SandboxError, SandboxPlan, Seclusion};
+use wasmpool_shared::{Objects, RemoteObjects, SharedObjects};
 
 /// Runs the worker on the socket it was given.
 pub fn run(socket: OwnedFd) -> ExitCode {

@@ -5,9 +5,9 @@
 use wasmtime::component::{ComponentType, Func, Lift, Lower, TypedFunc};
 use wasmtime::{Func as CoreFunc, Store, TypedFunc as CoreTypedFunc, WasmParams, WasmResults};
 
-use super::state::StoreState;
 use super::texts::Texts;
 use crate::value::TypePlan;
+use wasmpool_imports::state::StoreState;
 
 /// A function that takes and returns one number.
 pub trait OfNumber {

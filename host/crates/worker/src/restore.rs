@@ -24,12 +24,12 @@ use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
 use crate::added;
 use crate::exports::TaskExport;
 use crate::handles::LeftHandles;
-use crate::meter::Meter;
 use crate::pages::{self, PageMap};
 use crate::pristine::{PristineMemory, WrittenMemory};
-use crate::state::StoreState;
 use wasmpool_core::artifact::Renewal;
 use wasmpool_core::policy::ItemLimits;
+use wasmpool_imports::meter::Meter;
+use wasmpool_imports::state::StoreState;
 
 /// Time that copying a KiB of memory takes at most, including the faults of its pages.
 const COPY_PER_KIB: Duration = Duration::from_nanos(70);
@@ -204,7 +204,9 @@ impl Restorer {
         // All that a core module can have of the host is in the state, which is made anew.
         match self.way.memories {
             _ if state.limiter.grew => None,
-            MemoriesWay::Component(_) if state.is_used() => state.left_handles(),
+            MemoriesWay::Component(_) if state.is_used() => {
+                state.handles().and_then(|(table, others)| LeftHandles::of(table, others))
+            }
             _ => Some(LeftHandles::default()),
         }
     }

@@ -8,10 +8,10 @@ use wasmtime::{Engine, Extern, ExternType, Instance, InstancePre, Linker, Module
 use crate::compiler;
 use crate::engine;
 use crate::restore::{self, AnyInstance, RestorableInstance, RestoreWay, Restorer};
-use crate::state::StoreState;
-use crate::wasi::Wasi;
 use wasmpool_core::artifact::{EngineProfile, InstanceNeeds, Renewal};
 use wasmpool_core::policy::ItemLimits;
+use wasmpool_imports::state::StoreState;
+use wasmpool_imports::wasi::Wasi;
 
 /// Maximum number of memories and tables of a module.
 const MOST: u32 = 8;

@@ -12,22 +12,14 @@ use wasmtime::component::{Func as ComponentFunc, TypedFunc, Val};
 use wasmtime::{Func as CoreFunc, Store, Trap, TypedFunc as CoreTypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::command::{CapturedOutput, CommandInvocation, ValueParts};
-use super::denied;
 use super::load::{CallReturn, CallStrategy, InstanceMaker, LinkedTask};
-use super::meter::Meter;
 use super::numbers::{JsonInteger, OfNumber, OfNumbers};
-use super::piped::{PipedOutput, PipedStreams};
 use super::place::{BytesFunction, ResultPlace, ReturnWay};
 use super::restore::{AnyInstance, RestorableInstance, Restorer};
 use super::scratch::Scratch;
-use super::shared::SharedObjects;
-use super::state::StoreState;
 use super::texts::Texts;
 use super::told;
-use super::toolchain::GuestAbort;
 use super::trace;
-use super::wasi::Wasi;
 use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
@@ -35,11 +27,20 @@ use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNo
 use wasmpool_core::policy::{Isolate, ItemLimits, ResultForm, TaskCall, UNREAD_CODE};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{bytes_given, bytes_said, duration_given};
+use wasmpool_imports::block_on;
+use wasmpool_imports::command::{CapturedOutput, CommandInvocation, ValueParts};
+use wasmpool_imports::denied;
+use wasmpool_imports::meter::Meter;
+use wasmpool_imports::piped::{PipedOutput, PipedStreams};
+use wasmpool_imports::state::StoreState;
+use wasmpool_imports::toolchain::GuestAbort;
+use wasmpool_imports::wasi::Wasi;
 use wasmpool_ipc::lane::InstanceCounts;
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::lane::frame::{ItemTag, OutcomeTag};
 use wasmpool_ipc::lane::worker::OutcomeWriter;
 use wasmpool_sandbox as sandbox;
+use wasmpool_shared::SharedObjects;
 
 /// Fuel of the functions that the compile process adds, which no item pays for.
 const OWN_FUEL: u64 = 1 << 40;
@@ -879,11 +880,6 @@ fn run_command(live: &mut LiveInstance, is_async: bool) -> Result<i32, Failure> 
         }
         None => Err(blame(&e, store)),
     })
-}
-
-/// Blocks on a future, in the runtime that a worker has if its task may wait.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Handle::current().block_on(future)
 }
 
 /// Returns the failure of a command that ended because nobody reads what it writes: a system ends it by SIGPIPE then, which a

@@ -1,25 +1,7 @@
 //! The names of a record's fields, a variant's cases, an enum, or flags.
 
 use super::misfit::shorten;
-
-/// Maximum length and number of names that are compared, because comparing costs their product. No sensible name is
-/// longer.
-const LONGEST: usize = 64;
-const MOST: usize = 1000;
-
-/// Returns a name that is so similar to `wanted` that it was probably meant.
-pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if wanted.len() > LONGEST {
-        return None;
-    }
-    names
-        .take(MOST)
-        .filter(|known| known.len() <= LONGEST)
-        .map(|known| (strsim::jaro_winkler(wanted, known), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
+use wasmpool_core::similar::{LONGEST, nearest};
 
 /// Distinct names in the order of their declaration, which can be found in logarithmic time: a task may declare
 /// thousands, and an item may name all of them.

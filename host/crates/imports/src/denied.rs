@@ -20,13 +20,13 @@ mod p3 {
 }
 
 use super::charges;
-use super::shared::MissedObject;
+use super::link::unversioned;
 use super::state::StoreState;
-use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::ForeignText;
+use wasmpool_shared::MissedObject;
 
 /// Something that was asked for and not granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
-use super::shared::{InstanceObjects, ObjectKind, ObjectRefusal, Refusal};
 use super::state::StoreState;
 use wasmpool_objects::operation::{Operation, Reply};
+use wasmpool_shared::{InstanceObjects, ObjectKind, ObjectRefusal, Refusal};
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -33,7 +33,7 @@ pub fn provides(interface: &str) -> bool {
 /// Defines the interface.
 pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     type Has = HasSelf<StoreState>;
-    match crate::exports::unversioned(interface) {
+    match super::link::unversioned(interface) {
         "wasi:keyvalue/store" => store::add_to_linker::<_, Has>(linker, |state| state),
         "wasi:keyvalue/atomics" => atomics::add_to_linker::<_, Has>(linker, |state| state),
         _ => batch::add_to_linker::<_, Has>(linker, |state| state),

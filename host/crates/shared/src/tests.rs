@@ -6,8 +6,8 @@ use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::shared::objects::{Lost, Objects};
-use crate::shared::remote::RemoteObjects;
+use crate::objects::{Lost, Objects};
+use crate::remote::RemoteObjects;
 use wasmpool_ipc::channel;
 use wasmpool_ipc::channel::client::ChannelClient;
 use wasmpool_ipc::channel::server::ChannelServer;

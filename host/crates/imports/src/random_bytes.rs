@@ -11,8 +11,8 @@ use wasmtime_wasi::random::DEFAULT_MAX_SIZE;
 use wiggle::GuestMemory;
 
 use super::charges::{memory, preview1, runtime, unstable};
+use super::link::unversioned;
 use super::state::StoreState;
-use crate::exports::unversioned;
 
 /// Links the interfaces for random bytes that a component imports. `linker` has them defined already.
 pub fn link(linker: &mut ComponentLinker<StoreState>, interface: &str) -> wasmtime::Result<()> {

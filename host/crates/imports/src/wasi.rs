@@ -15,13 +15,13 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
 use super::denied::MissedGrant;
+use super::link::unversioned;
 use super::meter::{Meter, MeteredRandom};
-use super::shared::SharedObjects;
 use super::state::{OutputCapture, StoreState};
-use crate::exports::unversioned;
 use wasmpool_core::guest_grants::GuestPeer;
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::text::ForeignText;
+use wasmpool_shared::SharedObjects;
 
 /// The types of WASI 0.3.
 mod p3 {

@@ -2,11 +2,11 @@
 
 use wasmpool_core::setting::Setting;
 use wasmpool_core::share::{self, NumberType, ObjectForm};
+use wasmpool_core::similar::nearest;
 use wasmpool_core::text::{QuotedName, head};
 use wasmpool_objects::operation::ObjectError;
 
 use super::bindings::types::Error;
-use crate::value::names::nearest;
 
 /// Why an operation did not succeed.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::meter::Meter;
-use super::shared::{SharedObjects, StreamEnd, StreamFault};
 use wasmpool_core::policy::CommandPipes;
 use wasmpool_objects::operation::PipeEnd;
+use wasmpool_shared::{SharedObjects, StreamEnd, StreamFault};
 
 /// Maximum bytes that are written at a time. A pipe has room for several of these.
 const PIECE: usize = 64 << 10;

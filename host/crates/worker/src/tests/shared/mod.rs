@@ -3,7 +3,6 @@
 
 mod guest;
 mod local;
-mod remote;
 
 use guest::World;
 use wasmpool_core::share::{NumberType, ObjectForm, ObjectRights};

@@ -21,17 +21,16 @@ use super::denied::MissedGrant;
 use super::deterministic::{self, InstanceClock};
 use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
-use super::handles::LeftHandles;
 use super::keyvalue::KeyCursors;
 use super::meter::{self, Meter};
 use super::said;
-use super::shared::{Cost, InstanceObjects};
 use super::wasi::Wasi;
 use wasmpool_core::artifact::TABLE_ELEMENT;
 use wasmpool_core::outcome::GuestOutput;
 use wasmpool_core::policy::ItemLimits;
 use wasmpool_ipc::lane::PRINTED;
 use wasmpool_ipc::lane::worker::PrintedPage;
+use wasmpool_shared::{Cost, InstanceObjects};
 
 /// Number of bytes that are kept of the end of a stream.
 const END: usize = 16 << 10;
@@ -107,12 +106,11 @@ impl StoreState {
         self.used.set(true);
     }
 
-    /// Returns what the item has left among the handles of its instance. `None` if that cannot be cleared. What it has of the
-    /// host can only be dropped afterwards.
-    pub fn left_handles(&mut self) -> Option<LeftHandles> {
-        let is_known = self.objects.has_no_handle();
-        let table = self.wasi.as_mut().map(|wasi| &mut wasi.1);
-        if is_known { LeftHandles::of(table, self.objects.most_handles()) } else { None }
+    /// Returns the table of what WASI gave the instance handles of, if there is one, and the number of handles of shared objects
+    /// that it had at most at a time. `None` if it still has one of these.
+    pub fn handles(&mut self) -> Option<(Option<&mut ResourceTable>, u32)> {
+        let others = self.objects.has_no_handle().then(|| self.objects.most_handles())?;
+        Some((self.wasi.as_mut().map(|wasi| &mut wasi.1), others))
     }
 
     /// Makes everything anew but the limits, for another item of the same instance, which gets its

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::shared::objects::{Lost, Objects};
 use wasmpool_core::share::{ObjectGrant, ObjectSpec};
 use wasmpool_objects::fast::NoFastPath;
 use wasmpool_objects::operation::{Answer, Request};
 use wasmpool_objects::{ItemEnding, Machine, Outputs, ParticipantLimits};
+use wasmpool_shared::{Lost, Objects};
 
 pub struct LocalMachine {
     state: Mutex<State>,

@@ -19,13 +19,13 @@ use wasmtime_wasi::p2::bindings::io::streams::{self, Host as _, HostInputStream,
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamResult};
 use wiggle::GuestMemory;
 
+use super::block_on;
 use super::concurrent;
 use super::deterministic;
+use super::link::unversioned;
 use super::meter::Meter;
-use super::run::block_on;
 use super::state::StoreState;
 use super::used_up;
-use crate::exports::unversioned;
 
 /// A version of WASI 0.2: the runtime's own, under which functions can be replaced one by one.
 macro_rules! runtime {

@@ -9,9 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::piped::PipedStreams;
-use crate::value::ItemEncoding;
 use wasmpool_core::outcome::{Failure, FailureKind};
-use wasmpool_core::policy::CommandCall;
+use wasmpool_core::policy::{CommandCall, ItemEncoding};
 use wasmpool_core::setting::Setting;
 use wasmpool_ipc::lane;
 use wasmpool_ipc::lane::control::Control;

@@ -10,15 +10,16 @@ use wasmtime::{Engine, OptLevel, Store};
 use super::local::LocalMachine;
 use crate::engine;
 use crate::load;
-use crate::meter::Meter;
-use crate::shared::{Objects, SharedObjects};
-use crate::state::{OutputCapture, StoreState};
-use crate::wasi::Wasi;
+
 use wasmpool_core::artifact::EngineProfile;
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
 use wasmpool_core::share::{ObjectForm, ObjectGrant, ObjectQuota, ObjectRights, ObjectSpec, SharedGrants};
+use wasmpool_imports::meter::Meter;
+use wasmpool_imports::state::{OutputCapture, StoreState};
+use wasmpool_imports::wasi::Wasi;
 use wasmpool_ipc::cells::{self, Cells};
+use wasmpool_shared::{Objects, SharedObjects};
 
 /// The fixture, as each engine has it.
 struct Fixture {
@@ -150,7 +151,7 @@ impl Worker {
     pub fn missed(&mut self) -> Vec<String> {
         let (store, _) = self.live.as_mut().unwrap();
         store.data_mut().take_printed();
-        crate::denied::list(store.data().missed())
+        wasmpool_imports::denied::list(store.data().missed())
     }
 
     fn item<P, R>(&mut self, function: &str, params: P) -> Result<R, String>

@@ -22,10 +22,10 @@ use wasmtime_wasi::p2::{DynPollable, FsError, FsResult, Pollable, subscribe};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiView};
 
 use super::charges::{FILES, answer, define};
+use super::link::unversioned;
 use super::meter::{self, Meter};
 use super::state::StoreState;
 use super::used_up;
-use crate::exports::unversioned;
 
 /// Time on the wall clock since 1970: the beginning of the year 2000, because archive formats have no times before
 /// 1980.

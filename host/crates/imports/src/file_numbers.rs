@@ -15,12 +15,12 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, MetadataHashValue, PathFlags};
 use wiggle::GuestMemory;
 
+use super::block_on;
 use super::charges::{FILES, answer, define, memory, preview1, unstable};
 use super::directory::{self, Listing};
-use super::run::block_on;
+use super::link::unversioned;
 use super::state::{MemoryLimiter, StoreState};
 use super::used_up;
-use crate::exports::unversioned;
 
 /// The types of WASI 0.3.
 mod p3 {

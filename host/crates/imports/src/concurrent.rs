@@ -21,7 +21,7 @@ use super::used_up;
 
 /// Adds counting to an interface of WASI 0.3 that a component imports. `linker` has the interface defined already.
 pub fn link(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
-    match crate::exports::unversioned(interface) {
+    match super::link::unversioned(interface) {
         "wasi:filesystem/types" => link_files(&mut linker.instance(interface)?),
         "wasi:clocks/monotonic-clock" => link_clock(&mut linker.instance(interface)?),
         "wasi:cli/environment" => super::charges::link_environment(&mut linker.instance(interface)?, true),

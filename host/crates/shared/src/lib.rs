@@ -388,7 +388,7 @@ macro_rules! reply {
     ($reply:expr, $form:pat => $value:expr) => {
         match $reply {
             $form => Ok($value),
-            other => Err($crate::shared::unexpected(&other)),
+            other => Err($crate::unexpected(&other)),
         }
     };
 }

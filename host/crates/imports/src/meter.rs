@@ -21,8 +21,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi::p2::InputStream;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
-use super::shared::Cost;
 use super::state::StoreState;
+use wasmpool_shared::Cost;
 
 /// Units that any call of the host counts.
 const CALL: u64 = 500;

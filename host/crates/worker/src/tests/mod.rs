@@ -1,0 +1,3 @@
+//! Promises of the crate that concern several of its parts.
+
+mod shared;
