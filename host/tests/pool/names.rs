@@ -66,7 +66,7 @@ fn errors() -> Vec<(&'static str, String)> {
         ("p0", of_pool(builder(POWER).bind("p0", &"x").build())),
         ("expected", told(squares.apply::<_, i64>("x"))),
         ("expected", told(squares.apply::<_, i64>(Bytes(vec![1])))),
-        ("took", told(pool(DIVIDE).apply::<_, i64>((1, 2, 3)))),
+        ("more than 2", told(pool(DIVIDE).apply::<_, i64>((1, 2, 3)))),
         ("trap", told(pool(DIVIDE).apply::<_, i64>((1, 0)))),
         ("`timeout`", told(spin.timeout(short).apply::<_, i64>(-1))),
         ("`fuel`", told(spin.fuel(10_000).apply::<_, i64>(-1))),
@@ -99,6 +99,9 @@ fn errors() -> Vec<(&'static str, String)> {
     errors
 }
 
+/// Commands of other programs with their options, which messages advise.
+const OF_OTHERS: [&str; 2] = ["cargo build --target", "nats-server -js"];
+
 /// Returns what in a text is an option of the command, or tells of one.
 fn options(text: &str) -> Vec<&str> {
     let is_option = |word: &&str| {
@@ -107,7 +110,9 @@ fn options(text: &str) -> Vec<&str> {
         let count = word.len() - letters.len();
         (1..=2).contains(&count) && letters.starts_with(|c: char| c.is_ascii_lowercase())
     };
-    let named = text.split_whitespace().filter(is_option);
+    let of_others: Vec<&str> = OF_OTHERS.iter().flat_map(|line| line.split(' ').skip(1)).collect();
+    let is_of_others = |word: &str| of_others.contains(&word.trim_end_matches([')', '?', '`']));
+    let named = text.split_whitespace().filter(|word| !is_of_others(word)).filter(is_option);
     let told = ["no option", "an option of", "command line", "wasmpool map", "wasmpool serve", "wasmpool doctor"];
     named.chain(told.into_iter().filter(|words| text.contains(words))).collect()
 }

@@ -42,7 +42,7 @@ pub struct Output {
 
 /// Returns `wasmpool` with no arguments yet, in an environment that holds none of its options.
 pub fn wasmpool() -> Run {
-    Run::of(&binary())
+    Run::of(binary())
 }
 
 /// Returns `wasmpool map TASK`.

@@ -26,9 +26,12 @@ pub enum HandshakeError {
 impl From<io::Error> for HandshakeError {
     fn from(e: io::Error) -> HandshakeError {
         match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(why @ rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                HandshakeError::UnknownAuthority(why.to_string())
-            }
+            // An authority of the same name as the one that is believed has another key.
+            Some(
+                why @ rustls::Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ),
+            ) => HandshakeError::UnknownAuthority(why.to_string()),
             Some(why @ rustls::Error::InvalidCertificate(_)) => HandshakeError::Certificate(why.to_string()),
             _ => HandshakeError::Io(e),
         }
