@@ -162,7 +162,7 @@ fn a_run_whose_items_are_larger_than_any_host_has_room_for_tells_so() {
     let task = crate::support::guest::built("identity");
     let run = broker.via(map(&task)).args(["-f", "echo-bytes", "--input-format", "lines", "--output-format", "raw"]);
     let mut run = run.input(format!("{item}\n")).start();
-    let why = "an item of it is larger than this host has room for (`wasmpool serve --buffer`, 2 MiB)";
+    let why = "an item of it is larger than this host has room for (its buffer has 2 MiB)";
     tells(&run, &format!("no host serves this run (small: {why})"));
     tells(&small, &format!("a run is not served: {why}"));
     let _large = broker.serve("large");

@@ -845,7 +845,7 @@ fn read_manifest(bytes: &[u8], settings: &HostSettings) -> Progress {
 
 fn too_much(what: &str, context: &HostContext) -> Progress {
     let room = bytes_said(context.settings.buffer);
-    refuse(RefusalCause::Host, format!("{what} larger than this host has room for (`wasmpool serve --buffer`, {room})"))
+    refuse(RefusalCause::Host, format!("{what} larger than this host has room for (its buffer has {room})"))
 }
 
 fn refuse(cause: RefusalCause, message: String) -> Progress {
