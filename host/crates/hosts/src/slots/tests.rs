@@ -302,7 +302,8 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
     beat(&mut slots, "a", 1, &[], s(0));
     assert_eq!(orders(&mut slots), [Order::Slots(2)]);
     for second in 1..31 {
-        refuse(&mut slots, "a", RefusalCause::Host);
+        let refused = Some(Refusal { cause: RefusalCause::Host, message: "full".to_owned() });
+        slots.beat(&host("a"), &RunBeat { life: 1, refused, ..RunBeat::default() }, s(second));
         slots.tick(s(second));
         assert!(!orders(&mut slots).iter().any(|order| matches!(order, Order::Refused(_))), "after {second} s");
     }
