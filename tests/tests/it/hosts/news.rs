@@ -157,7 +157,7 @@ fn a_run_that_no_host_serves_any_more_tells_why_one_does_not() {
 #[test]
 fn a_run_whose_items_are_larger_than_any_host_has_room_for_tells_so() {
     let Some(broker) = Broker::start() else { return };
-    let small = crate::support::broker::serving(broker.host("small").args(["-j", "1", "--buffer", "2MiB"]));
+    let small = crate::support::broker::serving(broker.host("small").args(["--buffer", "2MiB"]));
     let item = "x".repeat(3 << 20);
     let task = crate::support::guest::built("identity");
     let run = broker.via(map(&task)).args(["-f", "echo-bytes", "--input-format", "lines", "--output-format", "raw"]);

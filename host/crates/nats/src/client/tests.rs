@@ -38,8 +38,19 @@ fn a_login_that_is_refused_once_is_tried_again_before_it_is_told() {
 fn a_login_that_is_refused_twice_is_told() {
     let events = told(&["-ERR 'Authorization Violation'\r\n"; 2]);
     let first = events.recv().expect("something is told");
+    assert!(matches!(&first, ClientEvent::Never(Error::BrokerLogin(why)) if why.contains("Violation")), "{first:?}");
+}
+
+#[test]
+fn a_server_that_ends_a_connection_which_it_had_let_in_is_told_with_its_reason() {
+    let events = told(&["PONG\r\n-ERR 'User Authentication Expired'\r\n", "PONG\r\n"]);
+    let told: Vec<ClientEvent> = events.iter().take(3).collect();
     assert!(
-        matches!(&first, ClientEvent::Refused(ConnectionRefused::Login(why)) if why.contains("Violation")),
-        "{first:?}"
+        matches!(
+            &told[..],
+            [ClientEvent::Connected(_), ClientEvent::Refused(ConnectionRefused::Login(why)), ClientEvent::Connected(_)]
+                if why.contains("Expired")
+        ),
+        "{told:?}"
     );
 }
