@@ -54,7 +54,8 @@ fn peak_when_it_speaks(host: &Host) -> u64 {
         let calls = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("syscall")).ok());
         let writes = |call: String| {
             let mut words = call.split(' ');
-            words.next() == Some(&libc::SYS_write.to_string()) && matches!(words.next(), Some("0x1" | "0x2"))
+            let call = words.next().and_then(|call| call.parse().ok());
+            matches!(call, Some(libc::SYS_write | libc::SYS_writev)) && matches!(words.next(), Some("0x1" | "0x2"))
         };
         if calls.into_iter().any(writes) {
             return host.process().status_bytes("VmHWM");
