@@ -128,7 +128,6 @@ impl Host {
             next_look: now,
             begins: None,
             begun: false,
-            told_refused: false,
             outage: Outage::default(),
             left: None,
             at_once: false,
@@ -146,8 +145,6 @@ struct Serving {
     /// When the host begins to serve, if no other has its name, and true once it has.
     begins: Option<Instant>,
     begun: bool,
-    /// True once it was told that the server refuses a connection.
-    told_refused: bool,
     outage: Outage,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
@@ -173,9 +170,7 @@ impl Serving {
                 self.begin(tell);
             }
             self.look();
-            if let Some(news) = self.outage.news(&self.context.settings.access) {
-                tell(&news);
-            }
+            self.outage.news(&self.context.settings.access).iter().for_each(|news| tell(news));
             self.context.client.flush();
             if self.has_left() {
                 self.beat();
@@ -229,7 +224,6 @@ impl Serving {
         match event {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
-                self.told_refused = false;
                 self.outage.end();
                 match self.begun {
                     false => self.begins = Some(Instant::now() + NAME_ASKED),
@@ -245,10 +239,7 @@ impl Serving {
             }
             ClientEvent::Never(why) => Err(why),
             ClientEvent::Refused(why) => {
-                if std::mem::replace(&mut self.told_refused, true) {
-                    return Ok(());
-                }
-                tell(&format!("{access}: {why}; it is tried again"));
+                self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
             ClientEvent::Disconnected(_) => {

@@ -2,22 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use super::ConnectionRefused;
 use crate::access::BrokerAccess;
 
 /// Time for which nothing is said: a server that is started again is often back sooner.
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
-/// The time since a connection was lost, if it is.
+/// The time since a connection was lost, if it is, and what was told of it.
 #[derive(Debug, Default)]
 pub struct Outage {
     since: Option<Instant>,
     is_told: bool,
+    is_refusal_told: bool,
 }
 
 impl Outage {
     /// Records that there is no connection.
     pub fn begin(&mut self) {
         self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Returns what the user is to be told of a connection that is refused, once for each outage.
+    pub fn refused(&mut self, access: &BrokerAccess, why: &ConnectionRefused) -> Option<String> {
+        (!std::mem::replace(&mut self.is_refusal_told, true)).then(|| format!("{access}: {why}; it is tried again"))
     }
 
     /// Records that there is one.

@@ -133,7 +133,6 @@ impl ObjectsServer {
             note,
             reached: false,
             outage: Outage::default(),
-            told_refused: false,
             asks: None,
             asked: started,
             told: BTreeMap::new(),
@@ -151,8 +150,6 @@ struct Serving {
     /// True once the message system was reached.
     reached: bool,
     outage: Outage,
-    /// True once it was told that the server refuses a connection.
-    told_refused: bool,
     /// Since when it is asked whether another server has the name, and when it was asked last.
     asks: Option<Instant>,
     asked: Instant,
@@ -209,9 +206,7 @@ impl Serving {
                     self.ask();
                 }
             }
-            if let Some(news) = self.outage.news(&self.access) {
-                tell(&news);
-            }
+            self.outage.news(&self.access).iter().for_each(|news| tell(news));
             self.client.flush();
         }
     }
@@ -253,7 +248,6 @@ impl Serving {
         match event {
             ClientEvent::Connected(_) => {
                 self.outage.end();
-                self.told_refused = false;
                 if std::mem::replace(&mut self.reached, true) && self.note.serves {
                     tell(&access.reached_again());
                 } else {
@@ -274,9 +268,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Refused(why) => {
-                if !std::mem::replace(&mut self.told_refused, true) {
-                    tell(&format!("{access}: {why}; it is tried again"));
-                }
+                self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
             ClientEvent::Denied(why) => {
