@@ -184,7 +184,7 @@ impl RunProgress {
     }
 
     /// Has the bar show these counts when it is drawn again.
-    pub fn renew(&self, counts: &OutcomeCounts) {
+    fn renew(&self, counts: &OutcomeCounts) {
         if self.shown == Some(ProgressDisplay::Bar) && self.items > 0 {
             renew_status(self.bar(self.items, counts));
         }
@@ -268,9 +268,26 @@ impl RunProgress {
         }
     }
 
-    /// Prints a failure of an item, unless there were many already; `task` names its task if there are several.
-    pub fn tell_failure(&mut self, task: Option<&str>, item: &FailedItem<'_>) {
-        if self.quiet || self.told > TOLD {
+    /// Prints what is to be told of a failure of an item; `task` names its task if there are several, `counts` are those of the
+    /// whole run, and `is_alike` says that the first items all failed like this one.
+    pub fn tell_failure(&mut self, task: Option<&str>, item: &FailedItem<'_>, counts: &OutcomeCounts, is_alike: bool) {
+        // The bar is drawn again behind a message.
+        if is_alike || self.tells_failures() {
+            self.renew(counts);
+        }
+        self.tell_one_failure(task, item);
+        if is_alike {
+            self.tell_alike(task, item.failure.kind);
+        }
+    }
+
+    /// Returns true if failures are printed, of which there were not many yet.
+    fn tells_failures(&self) -> bool {
+        !self.quiet && self.told <= TOLD
+    }
+
+    fn tell_one_failure(&mut self, task: Option<&str>, item: &FailedItem<'_>) {
+        if !self.tells_failures() {
             return;
         }
         self.told += 1;
@@ -291,7 +308,7 @@ impl RunProgress {
     }
 
     /// Says that the first items of a run, or of a task, all failed alike, which is then hardly their fault.
-    pub fn tell_alike(&self, task: Option<&str>, kind: FailureKind) {
+    fn tell_alike(&self, task: Option<&str>, kind: FailureKind) {
         if !self.warns {
             return;
         }
@@ -405,11 +422,8 @@ impl RunWatcher for RunProgress {
     }
 
     fn failed(&mut self, item: &FailedItem<'_>) {
-        self.renew(item.counts);
-        self.tell_failure(None, item);
-        if self.first.note(item.failure, item.counts) {
-            self.tell_alike(None, item.failure.kind);
-        }
+        let is_alike = self.first.note(item.failure, item.counts);
+        self.tell_failure(None, item, item.counts, is_alike);
     }
 
     fn follows_prints(&self) -> bool {

@@ -562,11 +562,7 @@ impl TaskSet {
         }
         let name = self.names.get(task).map_or("", |name| name);
         let all = known.all();
-        known.progress.renew(&all);
-        known.progress.tell_failure(Some(name), item);
-        if is_alike {
-            known.progress.tell_alike(Some(name), item.failure.kind);
-        }
+        known.progress.tell_failure(Some(name), item, &all, is_alike);
         // Items that a task was not given after it was set aside are not counted as failures.
         let spared = all.failed.get(&FailureKind::Cancelled).copied().unwrap_or_default();
         let (done, failures) = (all.done.saturating_sub(spared), all.failures().saturating_sub(spared));
