@@ -44,8 +44,8 @@ pub struct ResultFiles {
     /// True if a journal records which items have their results. Until it has, a result that was named has a second name by
     /// its item, so that a run that continues this one knows whose it is.
     marks: bool,
-    /// The items whose results have a second name.
-    marked: Arc<Mutex<BTreeSet<u64>>>,
+    /// What whoever keeps the journal knows of the directory.
+    second_names: ResultMarks,
 }
 
 /// The reason why results cannot be written to a directory.
@@ -193,6 +193,7 @@ impl ResultFiles {
         }
         Ok(ResultFiles {
             path: path.to_owned(),
+            second_names: ResultMarks { directory: directory.clone(), marked: Arc::default() },
             directory,
             most,
             begun: BTreeMap::new(),
@@ -201,13 +202,12 @@ impl ResultFiles {
             mixed: false,
             resumed,
             marks: false,
-            marked: Arc::default(),
         })
     }
 
     /// Returns the directory for whoever keeps the journal.
     pub fn directory(&self) -> ResultMarks {
-        ResultMarks { directory: self.directory.clone(), marked: self.marked.clone() }
+        self.second_names.clone()
     }
 
     /// Goes on where an earlier run with a journal stopped, if this one continues it: results of items that the journal does
@@ -333,7 +333,7 @@ impl ResultFiles {
         match self.marks && (self.names.is_some() || self.mixed) {
             true => {
                 // Noted first: a name that is not there costs less than one that stays.
-                self.directory().marked().insert(nth);
+                self.second_names.marked().insert(nth);
                 begun.aside.place_beside(&mark(nth), name)?;
             }
             false => begun.aside.place(name)?,
