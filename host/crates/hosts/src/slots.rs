@@ -860,11 +860,8 @@ impl Slots {
         }
         let since = *self.refused_since.get_or_insert(now);
         let all = self.refusals();
-        let patience = match all.first().map(|(_, refusal)| refusal.cause) {
-            Some(RefusalCause::Version) => NONE_FITS,
-            _ if self.served => NONE_FITS,
-            _ => ALL_REFUSE,
-        };
+        let is_for_versions = all.first().is_some_and(|(_, refusal)| refusal.cause == RefusalCause::Version);
+        let patience = if is_for_versions || self.served { NONE_FITS } else { ALL_REFUSE };
         if now.saturating_sub(since) >= patience && !std::mem::replace(&mut self.told_refusal, true) {
             self.orders.push_back(Order::Refused(all));
         }

@@ -22,6 +22,17 @@ fn orders(slots: &mut Slots) -> Vec<Order> {
     std::iter::from_fn(|| slots.next_order()).filter(|order| !matches!(order, Order::Host { .. })).collect()
 }
 
+/// Returns the slots of a run whose chunks two hosts are to confirm, with a chunk that `a` has. `b` serves, too.
+fn checked_by_two() -> Slots {
+    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
+    beat(&mut slots, "a", 1, &[], s(0));
+    beat(&mut slots, "b", 1, &[], s(0));
+    slots.open(0, CHUNK, s(0));
+    slots.confirmed(0, 100, s(0));
+    beat(&mut slots, "a", 1, &[0], s(0));
+    slots
+}
+
 /// Returns what the user is told of hosts.
 fn told(slots: &mut Slots) -> Vec<(String, HostChange)> {
     let change = |order| match order {
@@ -627,12 +638,7 @@ fn chunks_of_a_host_that_answers_nothing_run_elsewhere_however_many_they_are() {
 
 #[test]
 fn a_check_is_not_passed_by_telling_that_a_worker_was_lost() {
-    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
-    beat(&mut slots, "a", 1, &[], s(0));
-    beat(&mut slots, "b", 1, &[], s(0));
-    slots.open(0, CHUNK, s(0));
-    slots.confirmed(0, 100, s(0));
-    beat(&mut slots, "a", 1, &[0], s(0));
+    let mut slots = checked_by_two();
     assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), NOTE);
     slots.answered(0, s(1));
     orders(&mut slots);
@@ -701,12 +707,7 @@ fn the_user_is_told_of_a_host_that_was_started_again() {
 
 #[test]
 fn a_chunk_that_another_host_has_too_is_not_told_as_run_again() {
-    let mut slots = Slots::new(SlotsConfig { check: 100, ..SlotsConfig::default() });
-    beat(&mut slots, "a", 1, &[], s(0));
-    beat(&mut slots, "b", 1, &[], s(0));
-    slots.open(0, CHUNK, s(0));
-    slots.confirmed(0, 100, s(0));
-    beat(&mut slots, "a", 1, &[0], s(0));
+    let mut slots = checked_by_two();
     orders(&mut slots);
     for second in 1..=5 {
         beat(&mut slots, "b", 1, &[1], s(second));
