@@ -172,6 +172,7 @@ fn the_description_as_json_has_the_members_that_are_promised() {
     assert_eq!(square["functions"][0]["name"], "square");
     assert_eq!(square["functions"][0]["example"], 1);
     assert_eq!(square["restoring"]["in-place"], true);
+    assert_eq!(square["restoring"]["unless"], serde_json::Value::Null);
     let changes = "(module (table 1 funcref) (func (export \"f\") (table.set (i32.const 0) (ref.null func))))";
     let changes = described(&wat(changes));
     assert_eq!(changes["restoring"]["in-place"], false);

@@ -467,6 +467,50 @@ fn inspect_says_whether_instances_are_restored() {
 }
 
 #[test]
+fn inspect_says_where_whose_a_handle_is_cannot_be_told() {
+    let caller = r#"(component
+      (import "now" (func $now (result u64)))
+      (core func $now (canon lower (func $now)))
+      (core module $m (import "a" "now" (func $now (result i64))) (func (export "f") (result i64) (call $now)))
+      (core instance $m (instantiate $m (with "a" (instance (export "now" (func $now))))))
+      (func (export "f") (result u64) (canon lift (core func $m "f"))))"#;
+    let of = |callers: usize| {
+        let within: String = (0..callers)
+            .map(|nth| format!("(component $c{nth} {}", &caller["(component".len()..]))
+            .chain((0..callers).map(|nth| {
+                format!("(instance $i{nth} (instantiate $c{nth} (with \"now\" (func $now)))) (alias export $i{nth} \"f\" (func $f{nth}))")
+            }))
+            .collect();
+        wat(&format!(
+            r#"(component
+              (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
+              (alias export $clock "now" (func $now))
+              {within} (export "f" (func $f0)))"#
+        ))
+    };
+    let said = |callers| wasmpool().arg("inspect").task(&of(callers)).run().exits(0).text().to_owned();
+    assert!(said(1).contains("is restored after an item, where possible"), "{}", said(1));
+    assert!(said(2).contains("is restored after an item, unless it had something of the host open"), "{}", said(2));
+}
+
+#[test]
+fn instances_go_on_being_restored_after_an_item_that_wrote_to_far_more_than_others() {
+    let writes = r#"(module (memory (export "m") 64)
+      (func (export "go") (param i64) (result i64) (local $at i32)
+        (if (i64.eqz (i64.rem_u (local.get 0) (i64.const 500)))
+          (then (loop $next
+            (i64.store (local.get $at) (i64.add (i64.load (local.get $at)) (i64.const 1)))
+            (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4096))) (i32.const 4190000))))))
+        (i64.store (i32.const 8) (i64.add (i64.load (i32.const 8)) (i64.const 1)))
+        (i64.add (i64.load (i32.const 8)) (i64.load (i32.const 4096)))))"#;
+    let input: String = (0..4000).map(|item| format!("{item}\n")).collect();
+    let output = verified(&wat(writes)).input(input).run().exits(0);
+    let wanted: String = (0..4000).map(|item| if item % 500 == 0 { "2\n" } else { "1\n" }).collect();
+    assert_eq!(output.text(), wanted);
+    assert!(restored(&output.stderr) > 2000, "{}", output.stderr);
+}
+
+#[test]
 fn a_task_can_name_nothing_that_is_added_to_it() {
     let keeping = |code: &str| {
         format!(

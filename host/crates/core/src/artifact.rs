@@ -43,11 +43,27 @@ pub enum Renewal {
         /// Number of words by which the global variables and tables of each core instance that has some can be compared
         /// with those of another instance, for each function that returns them.
         words: Vec<Vec<u32>>,
+        /// Number of components that may have handles of what the host has. Where several do, nothing tells whose a handle is,
+        /// and the instance of an item that had any is dropped.
+        handles: u32,
         /// Names of exported functions that change no global variable, so that these need not be restored after a call.
         keeping: BTreeSet<String>,
     },
     /// Each item gets an instance of its own, for the reason given here.
     Anew(String),
+}
+
+impl Renewal {
+    /// Returns what an item may not have done if its instance is to be restored, where that is more than what is said of all
+    /// tasks.
+    pub fn unless(&self) -> Option<&'static str> {
+        match self {
+            Renewal::InPlace { handles: 2.., .. } => Some(
+                "it had something of the host open (several components of the task call functions, so nothing tells whose it was)",
+            ),
+            _ => None,
+        }
+    }
 }
 
 impl ArtifactMeta {

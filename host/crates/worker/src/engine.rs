@@ -86,7 +86,7 @@ pub const CORE_INSTANCES: u32 = 4000;
 /// Number of bytes of a slot that are cleared in place instead of being given back to the kernel and faulted in again.
 /// Only used if the kernel can tell which pages were written, because clearing costs more than faulting otherwise.
 /// Measured with a Rust guest: 8 µs per item, against 10 µs with four times as much and 20 µs with none.
-const KEEP_RESIDENT: usize = 128 << 10;
+pub const KEEP_RESIDENT: usize = 128 << 10;
 
 /// Number of stacks for calls that wait, in one instance: its own, and one for each call of the host that it has under
 /// way. They cost nothing until they are used.

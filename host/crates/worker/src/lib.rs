@@ -20,6 +20,7 @@ mod pristine;
 mod restore;
 pub mod restored;
 mod run;
+mod savings;
 mod scratch;
 mod serve;
 #[cfg(test)]

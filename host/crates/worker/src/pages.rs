@@ -155,6 +155,7 @@ pub fn keep_pages_apart(base: NonNull<u8>, len: usize) -> io::Result<()> {
 
 /// Gives the pages of this memory back to the kernel, so that it has the contents again that it was mapped with.
 pub fn give_back(base: NonNull<u8>, len: usize) {
-    // SAFETY: the memory belongs to an instance that is dropped next, and the engine resets it whatever is in it.
+    // SAFETY: either nothing has been written to the memory, or it belongs to an instance that is dropped next, and the engine
+    // resets it whatever is in it.
     unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) };
 }

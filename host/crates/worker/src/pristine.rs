@@ -46,6 +46,18 @@ impl PristineMemory {
         self.len
     }
 
+    /// Gives the pages of zeros that copying this memory has mapped back to the kernel, which would otherwise go through all of
+    /// them whenever it is asked which pages were written to.
+    pub fn give_back_zeros(&self, base: NonNull<u8>, pages: &PageMap) -> io::Result<()> {
+        let mut zeros = Vec::new();
+        pages.own_pages(base, self.len, |own| zeros.extend(own.zero.then_some((own.at, own.len))))?;
+        for (at, len) in zeros {
+            // SAFETY: the pages lie in the memory.
+            pages::give_back(unsafe { base.add(at) }, len);
+        }
+        Ok(())
+    }
+
     /// Returns a page's contents; `None` for zeros.
     fn page(&self, at: usize) -> Option<&[u8]> {
         let place = self.places.get(at).copied().filter(|place| *place != ZERO)? as usize;

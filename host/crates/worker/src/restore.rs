@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{
     Component, ComponentExportIndex, Instance as ComponentInstance, TypedFunc as ComponentTypedFunc, WasmList,
@@ -22,17 +22,23 @@ use wasmtime::component::{
 use wasmtime::{Instance as CoreInstance, Store, TypedFunc as CoreTypedFunc};
 
 use crate::added;
+use crate::engine::KEEP_RESIDENT;
 use crate::exports::TaskExport;
 use crate::handles::LeftHandles;
 use crate::pages::{self, PageMap};
 use crate::pristine::{PristineMemory, WrittenMemory};
+use crate::savings::{MakingTime, Savings};
 use wasmpool_core::artifact::Renewal;
 use wasmpool_core::policy::ItemLimits;
 use wasmpool_imports::meter::Meter;
 use wasmpool_imports::state::StoreState;
 
-/// Time that copying a KiB of memory takes at most, including the faults of its pages.
-const COPY_PER_KIB: Duration = Duration::from_nanos(70);
+/// Time that copying a KiB of memory takes at most, including the faults of its pages: a page that nothing was written to
+/// takes 650 ns.
+const COPY_PER_KIB: Duration = Duration::from_nanos(170);
+/// Time that a page costs at least that the kernel has to give to a new instance when an item writes to it. Putting one back
+/// takes about as long.
+const FAULT: Duration = Duration::from_nanos(250);
 /// Maximum size of the memories that are copied.
 const MOST_COPIED: usize = 256 << 20;
 /// Maximum number of pages that are put back; with more, making an instance anew costs less.
@@ -45,6 +51,8 @@ const LOOK_EVERY: u64 = 64;
 const HANDLES_COMPARED: u32 = 70;
 /// Number of pages that may be put back in vain.
 const MOST_IN_VAIN: usize = 16;
+/// Number of pages that are put back without measuring how long it takes, if no page has to be looked for.
+const MOST_UNMEASURED: usize = 32;
 
 /// Restores instances of one task.
 pub struct Restorer {
@@ -58,7 +66,8 @@ pub struct Restorer {
     /// down: it doubles when an instance was prepared in vain.
     wait: u32,
     pause: u32,
-    /// Time that making instances took which could have been restored.
+    making: MakingTime,
+    /// Time that making and dropping instances took which could have been restored.
     spent: Duration,
     /// Time that the copy will take.
     price: Duration,
@@ -97,7 +106,7 @@ enum MemoriesWay {
 impl RestoreWay {
     /// Returns the way for a component of which this function is called. `None` if it cannot be restored.
     pub fn of_component(component: &Component, renewal: &Renewal, export: &TaskExport) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
+        let Renewal::InPlace { memories, globals, words, keeping, .. } = renewal else {
             return None;
         };
         let instance = component.get_export_index(None, added::INSTANCE)?;
@@ -118,7 +127,7 @@ impl RestoreWay {
 
     /// Returns the way for a core module of which the function with this name is called, if only one is. `None` if it cannot be restored.
     pub fn of_core(renewal: &Renewal, export: Option<&str>) -> Option<RestoreWay> {
-        let Renewal::InPlace { memories, globals, words, keeping } = renewal else {
+        let Renewal::InPlace { memories, globals, words, keeping, .. } = renewal else {
             return None;
         };
         let keeps = export.is_some_and(|export| keeping.contains(export));
@@ -147,6 +156,10 @@ pub struct RestorableInstance {
     faults: Option<u64>,
     /// Number of times that it was restored.
     restored: u64,
+    savings: Savings,
+    /// Number of pages that had been written to when that was looked at last, and the restored item after which it is next.
+    needed: usize,
+    look_at: u64,
     /// Number of bytes that its memories may grow by.
     left: usize,
 }
@@ -168,31 +181,43 @@ impl RestoreGlobals {
 impl Restorer {
     /// Returns what restores instances whose memories have this size at the start.
     pub fn new(map: PageMap, way: RestoreWay, memory: u64) -> Restorer {
-        let price = COPY_PER_KIB.saturating_mul(u32::try_from(memory >> 10).unwrap_or(u32::MAX));
-        Restorer { map, way, pristine: None, worthwhile: false, wait: 0, pause: 0, spent: Duration::ZERO, price }
-    }
-
-    /// Returns true if it should be measured how long making an instance takes.
-    pub fn is_counting(&self) -> bool {
-        self.pristine.is_none()
-    }
-
-    /// Takes note of an instance that is dropped after an item, without having been prepared for being restored. It is like all
-    /// others unless it asked the host for something while it was made, and `took` is the time that making it took, if that
-    /// [is counted](Restorer::is_counting).
-    pub fn dropped(&mut self, store: &mut Store<StoreState>, is_like_others: bool, took: Option<Duration>) {
-        let restorable = is_like_others && self.left(store).is_some();
-        self.worthwhile = restorable && self.wait == 0;
-        if restorable {
-            self.wait = self.wait.saturating_sub(1);
-            self.spent += took.unwrap_or_default();
+        let price = time_of(COPY_PER_KIB, usize::try_from(memory >> 10).unwrap_or(usize::MAX));
+        Restorer {
+            map,
+            way,
+            pristine: None,
+            worthwhile: false,
+            wait: 0,
+            pause: 0,
+            making: MakingTime::default(),
+            spent: Duration::ZERO,
+            price,
         }
     }
 
-    /// Takes note of a prepared instance that is dropped after an item, because that cannot be undone.
+    /// Takes note of an instance that is dropped after an item, without having been prepared for being restored. It is like all
+    /// others unless it asked the host for something while it was made. Returns true if it could have been restored.
+    pub fn dropped(&mut self, store: &mut Store<StoreState>, is_like_others: bool) -> bool {
+        let is_restorable = is_like_others && self.left(store).is_some();
+        self.worthwhile = is_restorable && self.wait == 0;
+        if is_restorable {
+            self.wait = self.wait.saturating_sub(1);
+        }
+        is_restorable
+    }
+
+    /// Takes note of how long it took to make an instance that has been dropped, and to drop it, if it was not prepared.
+    pub fn made(&mut self, took: Duration, is_restorable: bool) {
+        self.making.add(took);
+        if is_restorable {
+            self.spent += took;
+        }
+    }
+
+    /// Takes note of a prepared instance that is dropped after an item, because that cannot be undone or costs too much.
     pub fn lost(&mut self, instance: &RestorableInstance) {
         self.worthwhile = false;
-        if instance.restored == 0 {
+        if instance.savings.are_negative() {
             self.pause = (2 * self.pause + 1).min(MOST_PAUSED);
             self.wait = self.pause;
         }
@@ -228,6 +253,7 @@ impl Restorer {
     ) -> wasmtime::Result<Option<RestorableInstance>> {
         // If it does not work out, it is not tried again before another instance could have been restored.
         self.worthwhile = false;
+        let mut began = Instant::now();
         let globals = self.save(store, instance)?;
         let memories = self.memories(store, instance)?;
         // The length of a component's memory of 4 GiB does not fit the list that says it.
@@ -247,7 +273,16 @@ impl Restorer {
                 let page = self.map.page_size();
                 // SAFETY: the memories are mapped with these sizes, and no code of the guest runs.
                 let copies = memories.iter().map(|(base, len)| unsafe { PristineMemory::copy(*base, *len, page) });
-                self.pristine.insert(copies.collect()).clone()
+                let copies: Rc<[PristineMemory]> = copies.collect();
+                for ((base, _), pristine) in memories.iter().zip(&*copies) {
+                    if pristine.give_back_zeros(*base, &self.map).is_err() {
+                        return Ok(None);
+                    }
+                }
+                self.pristine = Some(Rc::clone(&copies));
+                // The copy serves all instances, and has been paid for by now.
+                began = Instant::now();
+                copies
             }
         };
         if pristine.len() != memories.len() || pristine.iter().zip(&memories).any(|(copy, (_, len))| copy.len() != *len)
@@ -269,7 +304,18 @@ impl Restorer {
             }
             _ => None,
         };
-        Ok(Some(RestorableInstance { globals, clear, memories: written, pristine, faults, restored: 0, left }))
+        Ok(Some(RestorableInstance {
+            globals,
+            clear,
+            memories: written,
+            pristine,
+            faults,
+            restored: 0,
+            savings: Savings::of_prepared(began.elapsed(), self.making.mean()),
+            needed: 0,
+            look_at: 2,
+            left,
+        }))
     }
 
     /// Saves the global variables of an instance. Returns what restores them.
@@ -328,30 +374,46 @@ impl Restorer {
         limits: &ItemLimits,
     ) -> bool {
         let left = self.left(store);
-        self.worthwhile = left.is_some_and(|left| instance.clear(store, left)) && self.look(instance);
+        let is_cleared = left.is_some_and(|left| instance.clear(store, left));
+        let has_faulted = instance.has_faulted();
+        let known = instance.written();
+        let began = (has_faulted || known > MOST_UNMEASURED).then(Instant::now);
+        self.worthwhile = is_cleared && (!has_faulted || self.look(instance));
         if !self.worthwhile {
             self.lost(instance);
             return false;
         }
-        self.pause = 0;
         if instance.globals.iter().any(|globals| globals.call(store).is_err()) {
             return false;
         }
         instance.restored += 1;
-        let is_looked_at = instance.restored.is_multiple_of(LOOK_EVERY);
-        let mut in_vain = 0;
-        for (memory, pristine) in instance.memories.iter().zip(&*instance.pristine) {
+        let written = instance.written();
+        let mut in_vain = None;
+        if instance.restored >= instance.look_at {
             // SAFETY: the instance's memories have not grown, so they are where they were; no code of the guest runs.
-            unsafe {
-                if is_looked_at {
-                    in_vain += memory.same(pristine);
-                }
-                memory.put_back(pristine);
-            }
+            let same = instance.memories().map(|(memory, pristine)| unsafe { memory.same(pristine) }).sum();
+            in_vain = Some(same);
+            instance.needed = written - same;
+            instance.look_at = instance.restored + LOOK_EVERY;
         }
-        if in_vain > MOST_IN_VAIN {
-            instance.memories.iter().zip(&*instance.pristine).for_each(|(memory, pristine)| memory.give_back(pristine));
+        // SAFETY: as above.
+        instance.memories().for_each(|(memory, pristine)| unsafe { memory.put_back(pristine) });
+        let is_in_vain = in_vain > Some(MOST_IN_VAIN);
+        if is_in_vain {
+            instance.memories().for_each(|(memory, pristine)| memory.give_back(pristine));
+        }
+        // A new instance would have had to be given the pages that this item wrote to, except those that a slot keeps.
+        let needed = instance.needed.max(written - known);
+        let faults = needed.saturating_sub(KEEP_RESIDENT / self.map.page_size());
+        let took = began.map_or(Duration::ZERO, |began| began.elapsed());
+        instance.savings.add(took, self.making.mean() + time_of(FAULT, faults));
+        if is_in_vain || instance.savings.are_used_up() {
+            // The next instance is not prepared in any case, so that what making one costs is measured again.
+            self.lost(instance);
             return false;
+        }
+        if !instance.savings.are_negative() {
+            self.pause = 0;
         }
         if store.data().is_used() || store.data().is_invoked() {
             store.data_mut().renew(limits);
@@ -432,26 +494,46 @@ impl Restorer {
         }
     }
 
-    /// Looks for pages that were written to, unless none can have been. Returns false if there are too many, or if the
-    /// kernel does not say.
+    /// Looks for pages that were written to. Returns false if there are too many, or if the kernel does not say.
     fn look(&self, instance: &mut RestorableInstance) -> bool {
-        let faults = pages::faults();
-        if faults.is_some() && faults == instance.faults {
-            return true;
-        }
-        instance.faults = faults;
-        let mut all = 0;
+        let before = instance.written();
         for (memory, pristine) in instance.memories.iter_mut().zip(&*instance.pristine) {
             if memory.look(&self.map, pristine).is_err() {
                 return false;
             }
-            all += memory.written();
+        }
+        let all = instance.written();
+        let new = all - before;
+        if new > MOST_IN_VAIN {
+            // Perhaps no other item writes to them. After many that did not, the instance is not worth what they cost.
+            if instance.restored >= LOOK_EVERY && time_of(FAULT, new) > self.making.mean() {
+                return false;
+            }
+            instance.look_at = instance.restored + 2;
         }
         all <= MOST_WRITTEN
     }
 }
 
 impl RestorableInstance {
+    /// Returns the memories, each with its pristine copy.
+    fn memories(&self) -> impl Iterator<Item = (&WrittenMemory, &PristineMemory)> {
+        self.memories.iter().zip(&*self.pristine)
+    }
+
+    /// Returns the number of pages that may have been written to.
+    fn written(&self) -> usize {
+        self.memories.iter().map(WrittenMemory::written).sum()
+    }
+
+    /// Returns true if pages may have been written to that are not known yet.
+    fn has_faulted(&mut self) -> bool {
+        let faults = pages::faults();
+        let is_same = faults.is_some() && faults == self.faults;
+        self.faults = faults;
+        !is_same
+    }
+
     /// Clears the handles. Returns false if that is not possible.
     fn clear(&self, store: &mut Store<StoreState>, left: LeftHandles) -> bool {
         if left.is_untouched() {
@@ -503,6 +585,10 @@ impl fmt::Display for Difference {
 fn place(memory: &[u8]) -> Option<(NonNull<u8>, usize)> {
     let address = memory.as_ptr().expose_provenance();
     Some((NonNull::new(std::ptr::with_exposed_provenance_mut(address))?, memory.len()))
+}
+
+fn time_of(each: Duration, count: usize) -> Duration {
+    each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn other_kind() -> wasmtime::Error {

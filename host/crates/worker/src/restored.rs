@@ -2,6 +2,7 @@
 //! random modules, and for tests. No part of a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::{Engine, Extern, ExternType, Instance, InstancePre, Linker, Module, Ref, Store, Val, ValType};
 
@@ -131,6 +132,8 @@ impl RestoringCheck {
         let map = restore::page_map()?;
         let way = RestoreWay::of_core(renewal, kept.map(String::as_str)).ok_or_else(other)?;
         let mut restorer = Restorer::new(map, way, 0);
+        // No instance is given up because making another would cost less.
+        restorer.made(Duration::from_secs(1), false);
         let mut unused = subject.make(None)?;
         let mut live: Option<Made> = None;
         let mut checked = Checked::default();
@@ -152,7 +155,7 @@ impl RestoringCheck {
                 _ if !ended_well => false,
                 Some(restorable) => restorer.restore(&mut made.store, restorable, &subject.limits),
                 None => {
-                    restorer.dropped(&mut made.store, true, None);
+                    restorer.dropped(&mut made.store, true);
                     false
                 }
             };

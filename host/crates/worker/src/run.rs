@@ -104,8 +104,8 @@ struct LiveInstance {
     restorable: Option<RestorableInstance>,
     /// True if it asked the host for nothing while it was made, and so is like all others.
     is_like_others: bool,
-    /// Time that making it took, if that was measured.
-    took: Option<Duration>,
+    /// Time that making it took. Zero if it is never restored.
+    took: Duration,
     /// What an item has left of its fuel when it gets the instance, and how much of it calls of the host have used.
     fuel: Option<u64>,
     spent: u64,
@@ -196,6 +196,7 @@ impl Runner {
         };
         // Output that no item has reported, for example that of `init`, is dropped.
         live.store.data_mut().take_printed();
+        let mut not_prepared = None;
         live.is_restored = match (&mut self.restorer, &mut live.restorable) {
             (Some(restorer), Some(restorable)) if live.is_spoilt => {
                 restorer.lost(restorable);
@@ -206,13 +207,17 @@ impl Runner {
                 restorer.restore(&mut live.store, restorable, &self.call.limits)
             }
             (Some(restorer), None) => {
-                restorer.dropped(&mut live.store, live.is_like_others && !live.is_spoilt, live.took);
+                let is_restorable = restorer.dropped(&mut live.store, live.is_like_others && !live.is_spoilt);
+                not_prepared = Some((live.took, Instant::now(), is_restorable));
                 false
             }
             (None, _) => false,
         };
         if !live.is_restored {
             self.live = None;
+            if let (Some(restorer), Some((making, began, is_restorable))) = (&mut self.restorer, not_prepared) {
+                restorer.made(making + began.elapsed(), is_restorable);
+            }
         }
     }
 
@@ -732,7 +737,7 @@ fn instantiate(
     invocation: Option<CommandInvocation>,
     mut restorer: Option<&mut Restorer>,
 ) -> Result<LiveInstance, Failure> {
-    let began = restorer.as_ref().filter(|restorer| restorer.is_counting()).map(|_| Instant::now());
+    let began = restorer.is_some().then(Instant::now);
     let mut store = Store::new(&task.engine, StoreState::new(&call.limits, Arc::clone(wasi), invocation));
     store.data_mut().limiter.collects = task.collects;
     store.limiter(|state| &mut state.limiter);
@@ -753,7 +758,7 @@ fn instantiate(
         }
     };
     let is_like_others = !store.data().is_used();
-    let took = began.map(|began| began.elapsed());
+    let took = began.map_or(Duration::ZERO, |began| began.elapsed());
     // What happened while it was made is no fault of the item's, which may as well have got one that was restored.
     store.data_mut().limiter.grew = false;
     store.data_mut().limiter.refused = false;

@@ -57,6 +57,7 @@ struct Init<'a> {
 struct Restoring<'a> {
     in_place: bool,
     why: Option<&'a str>,
+    unless: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -90,8 +91,8 @@ pub fn described(inspected: &Inspected<'_>) -> serde_json::Result<String> {
             InitOnce::Snapshot | InitOnce::SnapshotOfNow => Init { once: true, why: None },
         }),
         restoring: match &meta.renewal {
-            Renewal::InPlace { .. } => Restoring { in_place: true, why: None },
-            Renewal::Anew(why) => Restoring { in_place: false, why: Some(why) },
+            Renewal::InPlace { .. } => Restoring { in_place: true, why: None, unless: meta.renewal.unless() },
+            Renewal::Anew(why) => Restoring { in_place: false, why: Some(why), unless: None },
         },
         memory_at_start: meta.needs.map(|needs| needs.initial_memory),
         plugin: manifest.map(|manifest| Plugin { function: manifest.function.as_deref(), asks: manifest.sentences() }),

@@ -49,7 +49,10 @@ pub fn described(inspected: &Inspected<'_>, in_full: bool) -> String {
         None => {}
     }
     match &meta.renewal {
-        Renewal::InPlace { .. } => out += "pristine memory: an instance is restored after an item, where possible\n",
+        renewal @ Renewal::InPlace { .. } => {
+            let unless = renewal.unless().map_or(", where possible".to_owned(), |unless| format!(", unless {unless}"));
+            out += &format!("pristine memory: an instance is restored after an item{unless}\n");
+        }
         Renewal::Anew(why) => {
             out += &format!("pristine memory: each item gets a new instance ({})\n", ForeignText::of(why))
         }

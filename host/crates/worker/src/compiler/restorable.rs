@@ -27,6 +27,8 @@ pub struct RestorableTask {
     /// Number of words by which the global variables and tables of each core instance that has some are compared, for each
     /// function that returns them.
     pub words: Vec<Vec<u32>>,
+    /// Number of functions that clear handles: one for each component that may have any.
+    pub handles: u32,
     /// Names of exported functions that change no global variable.
     pub keeping: BTreeSet<String>,
 }
@@ -52,6 +54,7 @@ impl RestorableTask {
             memories: self.memories,
             globals: self.globals,
             words: self.words.clone(),
+            handles: self.handles,
             keeping: self.keeping.iter().take_while(fits).cloned().collect(),
         }
     }
@@ -71,6 +74,7 @@ pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
                 memories: module.memories.len() as u32,
                 globals: u32::from(module.globals > 0),
                 words: Some(vec![module.words]).filter(|_| module.words > 0).into_iter().collect(),
+                handles: 0,
                 wasm: module.wasm,
                 keeping: module.keeping,
             })

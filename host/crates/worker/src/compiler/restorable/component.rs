@@ -19,8 +19,8 @@ use crate::added;
 
 /// Returns the component with what restoring its instances takes.
 pub fn restorable(wasm: &[u8]) -> Result<RestorableTask, NotRestorable> {
-    let (wasm, Functions { memories, globals, words, keeping, .. }) = with_functions(wasm, &mut 0)?;
-    Ok(RestorableTask { wasm, memories, globals, words, keeping })
+    let (wasm, Functions { memories, globals, words, handles, keeping, .. }) = with_functions(wasm, &mut 0)?;
+    Ok(RestorableTask { wasm, memories, globals, words, handles, keeping })
 }
 
 /// The functions that were added to a component, by which an instance of it is restored, with all within it.

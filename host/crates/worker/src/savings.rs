@@ -1,0 +1,125 @@
+//! Whether restoring instances costs less than making them, by what both were measured to cost.
+//!
+//! Times on a busy machine are wrong now and then, so nothing depends on them but which of two ways an item gets its instance.
+
+use std::time::Duration;
+
+/// Share of the mean that an instance's time has which was just measured.
+const NEWEST: u32 = 8;
+/// Maximum time that counts for an instance, as a multiple of the mean: the process may have waited for the processor.
+const MOST_OF_MEAN: u32 = 4;
+/// What an instance may lose, beside what preparing it took, as a multiple of what making one costs.
+const MOST_LOST: i64 = 8;
+/// Savings that count for an instance, as such a multiple. What was saved long ago does not outweigh what is lost now.
+const MOST_SAVED: i64 = 64;
+
+/// The time that making an instance and dropping it takes: a mean in which the last ones count most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MakingTime(Option<Duration>);
+
+impl MakingTime {
+    /// Takes note of an instance that was made and dropped.
+    pub fn add(&mut self, took: Duration) {
+        self.0 = Some(self.0.map_or(took, |mean| {
+            let took = took.min(mean.saturating_mul(MOST_OF_MEAN));
+            mean - mean / NEWEST + took / NEWEST
+        }));
+    }
+
+    /// Returns the mean; zero if none was measured.
+    pub fn mean(&self) -> Duration {
+        self.0.unwrap_or_default()
+    }
+}
+
+/// What one instance has saved by being restored, in nanoseconds: less than zero if making others would have cost less.
+#[derive(Clone, Copy, Debug)]
+pub struct Savings {
+    saved: i64,
+    least: i64,
+    most: i64,
+}
+
+impl Savings {
+    /// Returns those of an instance that has been prepared, where making one takes `making`.
+    pub fn of_prepared(took: Duration, making: Duration) -> Savings {
+        let (took, making) = (nanos(took), nanos(making));
+        let least = making.saturating_mul(-MOST_LOST).saturating_sub(took);
+        Savings { saved: -took, least, most: making.saturating_mul(MOST_SAVED) }
+    }
+
+    /// Adds a restored instance that took this long, or so little that it was not measured, instead of what a new one costs.
+    pub fn add(&mut self, took: Duration, instead_of: Duration) {
+        self.saved = self.saved.saturating_add(nanos(instead_of)).saturating_sub(nanos(took)).min(self.most);
+    }
+
+    /// Returns true if restoring has cost more than it has saved.
+    pub fn are_negative(&self) -> bool {
+        self.saved < 0
+    }
+
+    /// Returns true if restoring has cost so much more that the instance should not be kept.
+    pub fn are_used_up(&self) -> bool {
+        self.saved < self.least
+    }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAKING: Duration = Duration::from_micros(6);
+
+    fn prepared() -> Savings {
+        Savings::of_prepared(Duration::from_micros(20), MAKING)
+    }
+
+    #[test]
+    fn an_instance_that_is_restored_cheaply_pays_for_its_preparation_and_is_kept() {
+        let mut savings = prepared();
+        assert!(savings.are_negative() && !savings.are_used_up());
+        (0..4).for_each(|_| savings.add(Duration::ZERO, MAKING));
+        assert!(!savings.are_negative());
+    }
+
+    #[test]
+    fn an_instance_that_costs_more_to_restore_than_to_make_is_given_up_soon() {
+        let mut savings = prepared();
+        let restored = (1..).find(|_| {
+            savings.add(3 * MAKING, MAKING);
+            savings.are_used_up()
+        });
+        assert_eq!(restored, Some(5));
+    }
+
+    #[test]
+    fn what_was_saved_by_a_million_items_does_not_pay_for_many_that_cost_more() {
+        let mut savings = prepared();
+        (0..1_000_000).for_each(|_| savings.add(Duration::ZERO, MAKING));
+        (0..100).for_each(|_| savings.add(2 * MAKING, MAKING));
+        assert!(savings.are_used_up());
+    }
+
+    #[test]
+    fn the_time_of_making_follows_what_was_measured_last_and_not_a_single_wait() {
+        let mut making = MakingTime::default();
+        assert_eq!(making.mean(), Duration::ZERO);
+        (0..10_000).for_each(|_| making.add(100 * MAKING));
+        (0..100).for_each(|_| making.add(MAKING));
+        assert!(making.mean() < 2 * MAKING, "{:?}", making.mean());
+        making.add(Duration::from_secs(1));
+        assert!(making.mean() < 3 * MAKING, "{:?}", making.mean());
+    }
+
+    #[test]
+    fn times_that_no_clock_gives_do_not_overflow() {
+        let mut savings = Savings::of_prepared(Duration::MAX, Duration::MAX);
+        savings.add(Duration::MAX, Duration::MAX);
+        savings.add(Duration::MAX, Duration::ZERO);
+        assert!(savings.are_negative());
+    }
+}
