@@ -47,7 +47,8 @@ use wasmpool_run::journal::OverHosts;
 use wasmpool_run::scarce::start_thread;
 use wasmpool_run::shared::SharedObjects;
 use wasmpool_run::supervisor::{
-    BadOutcome, Event, EventSender, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots, most_of_outcome,
+    BadOutcome, ChunkItems, Event, EventSender, RemoteEvent, RemoteOutcome, RemoteOutcomes, RemoteSlots,
+    most_of_outcome,
 };
 use wasmpool_scheduler::WorkerId;
 
@@ -143,7 +144,7 @@ pub struct Coordinator {
 #[derive(Debug)]
 enum Input {
     Broker(ClientEvent),
-    Send { slot: WorkerId, chunk: ChunkHeader, items: Bytes },
+    Send { slot: WorkerId, chunk: ChunkHeader, items: ChunkItems },
     Taken(WorkerId),
     Broken(WorkerId),
     Close(WorkerId),
@@ -290,8 +291,8 @@ impl Coordinator {
 }
 
 impl RemoteSlots for Coordinator {
-    fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: Vec<u8>) {
-        self.tell(Input::Send { slot, chunk, items: items.into() });
+    fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: ChunkItems) {
+        self.tell(Input::Send { slot, chunk, items });
     }
 
     fn taken(&mut self, slot: WorkerId) {
@@ -336,7 +337,7 @@ enum BrokerState {
 #[derive(Debug)]
 struct SentChunk {
     name: ChunkName,
-    items: Bytes,
+    items: ChunkItems,
     gathering: Gathering,
     /// What the first of two hosts has delivered, with its name, and how much of it was compared.
     noted: Vec<NotedOutcome>,
@@ -488,7 +489,7 @@ impl CoordinatorThread {
         match input {
             Input::Broker(event) => self.hear(event),
             Input::Send { slot, chunk: ChunkHeader { first, count }, items } => {
-                let name = ChunkName { first, count, digest: Digest::of(&items) };
+                let name = ChunkName { first, count, digest: Digest::of_parts(&items.parts()) };
                 let gathering = Gathering::new(count, self.most_outcome);
                 let noted = Vec::new();
                 let chunk = SentChunk { name, items, gathering, noted, noted_by: None, compared: 0, answer: None };
@@ -952,21 +953,23 @@ impl CoordinatorThread {
         let (Some(reply), Some(wanted)) = (&message.reply, notes::read::<Wanted>(&message.payload)) else {
             return;
         };
-        let (bytes, offset) = match wanted {
-            Wanted::Manifest { offset } => (&self.manifest, offset),
-            Wanted::Task { offset } => (&self.wasm, offset),
+        let most = self.longest_part;
+        let part = |bytes: &[u8], offset| {
+            let rest = bytes.get(place(offset)..).unwrap_or_default();
+            (bytes.len(), rest[..rest.len().min(most)].to_vec())
+        };
+        let (len, part) = match wanted {
+            Wanted::Manifest { offset } => part(&self.manifest, offset),
+            Wanted::Task { offset } => part(&self.wasm, offset),
             Wanted::Chunk { copy, offset } => {
                 let chunk = self.slots.slot_of(copy).and_then(|slot| self.chunks.get(&slot));
                 let Some(chunk) = chunk else {
                     return;
                 };
-                (&chunk.items, offset)
+                (chunk.items.len(), chunk.items.bytes_at(place(offset), most))
             }
         };
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let end = start.saturating_add(self.longest_part).min(bytes.len());
-        let part = bytes.get(start..end).unwrap_or_default();
-        self.client.publish(reply, None, &[&(bytes.len() as u64).to_le_bytes(), part]);
+        self.client.publish(reply, None, &[&(len as u64).to_le_bytes(), &part]);
     }
 
     /// Takes outcomes that a host sends.
@@ -1123,27 +1126,33 @@ impl CoordinatorThread {
         }
     }
 
-    /// Returns the header of a chunk, and its items unless they are too long for a message.
-    fn message_of(&self, slot: SlotId, copy: CopyNumber) -> Option<(Vec<u8>, &[u8])> {
-        let chunk = self.chunks.get(&slot)?;
+    /// Has the message of a chunk sent, in parts: its header, and its items unless they are too long for a message.
+    fn with_message(&self, slot: SlotId, copy: CopyNumber, send: impl FnOnce(&[&[u8]])) {
+        let Some(chunk) = self.chunks.get(&slot) else {
+            return;
+        };
         let away = chunk.items.len() > self.longest_part;
         let head = ChunkHead { name: chunk.name, copy, size: chunk.items.len() as u64, away };
-        Some((head.to_bytes(), if away { &[] } else { &chunk.items }))
+        let head = head.to_bytes();
+        let mut parts = vec![&head[..]];
+        if !away {
+            parts.extend(chunk.items.parts());
+        }
+        send(&parts);
     }
 
     fn publish(&self, slot: SlotId, copy: CopyNumber) {
-        let message = self.message_of(slot, copy).filter(|_| self.broker == BrokerState::Ready);
-        if let Some((head, items)) = message {
+        if self.broker == BrokerState::Ready {
             let (subject, reply) = (subjects::chunks(self.run), self.reply(&format!("p{copy}")));
-            self.client.publish_once(&subject, &reply, &format!("{:x}.{copy}", self.coordinator), &[&head, items]);
+            let id = format!("{:x}.{copy}", self.coordinator);
+            self.with_message(slot, copy, |parts| self.client.publish_once(&subject, &reply, &id, parts));
         }
     }
 
     /// Gives a chunk to a host, past the stream.
     fn give_chunk(&self, slot: SlotId, copy: CopyNumber, host: &HostLife) {
-        if let Some((head, items)) = self.message_of(slot, copy) {
-            self.client.publish(&subjects::given(host, self.run), None, &[&head, items]);
-        }
+        let subject = subjects::given(host, self.run);
+        self.with_message(slot, copy, |parts| self.client.publish(&subject, None, parts));
     }
 }
 
@@ -1209,6 +1218,11 @@ fn refused(all: Vec<(HostName, Refusal)>) -> Error {
     }
 }
 
+/// Returns a place in bytes that a host names.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
 /// Returns the maximum bytes of the stream for the chunks of so many slots. Each chunk is in it once, as a rule.
 fn stream_bytes(slots: usize) -> usize {
     2 * wasmpool_scheduler::window(slots)
@@ -1243,7 +1257,7 @@ mod tests {
         let one = outcomes(one);
         let mut chunk = SentChunk {
             name: ChunkName { first: 40, count: 2, digest: Digest([0; 16]) },
-            items: Bytes::new(),
+            items: ChunkItems::default(),
             gathering: Gathering::new(2, 100),
             noted: each(&one).map(|outcome| noted(&outcome)).collect(),
             noted_by: Some(HostName::of_text("a")),

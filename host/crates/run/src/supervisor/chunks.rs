@@ -1,7 +1,7 @@
 //! The bytes of items that are being run, and of outcomes that are not yet printed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::rendered::{RenderMark, RenderedOutcomes};
 use wasmpool_ipc::batch::{Batch, ItemPlace, with_headers};
@@ -66,7 +66,7 @@ impl ChunkCursor {
 /// A part of a batch, as it goes into a lane.
 #[derive(Clone, Debug)]
 pub struct BatchSlice {
-    pub batch: Rc<Batch>,
+    pub batch: Arc<Batch>,
     pub start: usize,
     pub end: usize,
     /// The items of the piece, as indices into the batch's sizes.
@@ -77,7 +77,7 @@ pub struct BatchSlice {
 impl BatchSlice {
     fn whole(batch: Batch) -> BatchSlice {
         let (end, last) = (batch.size(), batch.sizes.len());
-        BatchSlice { batch: Rc::new(batch), start: 0, end, first: 0, last }
+        BatchSlice { batch: Arc::new(batch), start: 0, end, first: 0, last }
     }
 
     /// Returns the contiguous bytes from `from` on: up to the end, or up to where its last item has memory of its own.
@@ -85,6 +85,16 @@ impl BatchSlice {
         let (bytes, last) = (&self.batch.bytes, &self.batch.last);
         let (from, end) = (self.start + from, self.end.min(bytes.len()));
         if from < bytes.len() { &bytes[from..end] } else { &last[from - bytes.len()..] }
+    }
+
+    /// Returns all its bytes, in contiguous parts.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut done = 0;
+        std::iter::from_fn(move || {
+            let rest = Some(self.rest(done)).filter(|_| done < self.size())?;
+            done += rest.len();
+            Some(rest)
+        })
     }
 
     /// Returns the number of bytes of the piece.
@@ -120,6 +130,43 @@ impl BatchSlice {
 
     fn len(&self) -> usize {
         self.last - self.first
+    }
+}
+
+/// The items of a chunk in the form in which they go into a lane. They are shared with whoever keeps them for other reasons.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkItems(Vec<BatchSlice>);
+
+impl ChunkItems {
+    pub(super) fn new(pieces: Vec<BatchSlice>) -> ChunkItems {
+        ChunkItems(pieces)
+    }
+
+    /// Returns the number of bytes.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(BatchSlice::size).sum()
+    }
+
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns all bytes, in contiguous parts.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        self.0.iter().flat_map(BatchSlice::parts).collect()
+    }
+
+    /// Returns at most so many bytes from a place on.
+    pub fn bytes_at(&self, mut offset: usize, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in self.0.iter().flat_map(BatchSlice::parts) {
+            let start = offset.min(part.len());
+            let end = part.len().min(start.saturating_add(most - bytes.len()));
+            bytes.extend_from_slice(&part[start..end]);
+            offset -= start;
+        }
+        bytes
     }
 }
 
@@ -206,6 +253,11 @@ impl StoredChunks {
         waiting
     }
 
+    /// Gives memory back that was reserved for more outcomes of chunks behind the first, which wait for it.
+    pub fn shrink_waiting(&mut self) {
+        self.chunks.values_mut().skip(1).for_each(|chunk| chunk.output.shrink());
+    }
+
     /// Takes the outcomes of a chunk, and removes the chunk if it is `done`.
     pub fn take_output(&mut self, chunk: u64, done: bool) -> RenderedOutcomes {
         if done {
@@ -246,15 +298,7 @@ mod tests {
 
     /// Returns the bytes that a worker gets for these pieces.
     fn sent(pieces: &[BatchSlice]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for piece in pieces {
-            let mut done = 0;
-            while done < piece.size() {
-                bytes.extend_from_slice(piece.rest(done));
-                done += piece.rest(done).len();
-            }
-        }
-        bytes
+        pieces.iter().flat_map(BatchSlice::parts).flatten().copied().collect()
     }
 
     proptest! {
@@ -284,7 +328,14 @@ mod tests {
                 if first == end {
                     break;
                 }
-                prop_assert_eq!(sent(&chunks.send(first as u64, (end - first) as u32)), wire(first..end));
+                let pieces = chunks.send(first as u64, (end - first) as u32);
+                let bytes = wire(first..end);
+                prop_assert_eq!(&sent(&pieces), &bytes);
+                let all = ChunkItems::new(pieces.clone());
+                prop_assert_eq!((all.len(), all.parts().concat()), (bytes.len(), bytes.clone()));
+                let (from, to) = (split.index(bytes.len() + 2), split.index(7));
+                let wanted = bytes.get(from..).map_or(&[][..], |rest| &rest[..to.min(rest.len())]);
+                prop_assert_eq!(all.bytes_at(from, to), wanted);
                 let at = first + split.index(end - first);
                 if at > first {
                     chunks.split(first as u64, at as u64);

@@ -30,8 +30,8 @@ use crate::rendered::RenderedOutcomes;
 use crate::resume::{COMMIT_EVERY, ResumePoint};
 use crate::scarce::{self, patiently};
 use crate::shared::{Attached, Listening, SharedEvent, SharedObjects};
-pub use chunks::AnsweredItem;
 use chunks::StoredChunks;
+pub use chunks::{AnsweredItem, ChunkItems};
 pub use process::SpareWorkers;
 use process::{WorkerProcess, WorkerSettings};
 use remote::RemoteCrew;
@@ -983,7 +983,7 @@ impl<'a> Supervisor<'a> {
                     let data = self.chunks.send(chunk, count);
                     self.sink.sent(worker, chunk, count.into());
                     if let Some(crew) = self.place.crew() {
-                        crew.send(worker, ChunkHeader { first: chunk, count }, &data);
+                        crew.send(worker, ChunkHeader { first: chunk, count }, data);
                     } else if let Some(process) = self.workers.get_mut(&worker) {
                         process.queue(ChunkHeader { first: chunk, count }, data);
                     }

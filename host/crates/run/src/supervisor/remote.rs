@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::chunks::BatchSlice;
+use super::chunks::{BatchSlice, ChunkItems};
 use super::{Supervisor, parse};
 use crate::error::Error;
 use wasmpool_core::hosts::HostChange;
@@ -17,8 +17,8 @@ use wasmpool_scheduler::WorkerId;
 
 /// Whoever has chunks run on other machines.
 pub trait RemoteSlots {
-    /// Has a chunk run. The items are in the form in which they go into a lane.
-    fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: Vec<u8>);
+    /// Has a chunk run.
+    fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: ChunkItems);
     /// Reports that the outcomes which came last from this slot were taken.
     fn taken(&mut self, slot: WorkerId);
     /// Reports that they were none. The slot is lost, which is reported as any loss.
@@ -76,17 +76,8 @@ impl<'a> RemoteCrew<'a> {
         RemoteCrew { slots, left: VecDeque::new() }
     }
 
-    pub fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: &[BatchSlice]) {
-        let mut bytes = Vec::with_capacity(items.iter().map(BatchSlice::size).sum());
-        for piece in items {
-            let mut done = 0;
-            while done < piece.size() {
-                let rest = piece.rest(done);
-                bytes.extend_from_slice(rest);
-                done += rest.len();
-            }
-        }
-        self.slots.send(slot, chunk, bytes);
+    pub fn send(&mut self, slot: WorkerId, chunk: ChunkHeader, items: Vec<BatchSlice>) {
+        self.slots.send(slot, chunk, ChunkItems::new(items));
     }
 }
 
@@ -138,6 +129,8 @@ impl Supervisor<'_> {
                 continue;
             }
             let taken = outcomes.each(&mut |outcome| self.take_remote_outcome(slot, &host, outcome));
+            drop(outcomes);
+            self.chunks.shrink_waiting();
             if let Some(crew) = self.place.crew() {
                 match taken {
                     Ok(()) => crew.slots.taken(slot),
