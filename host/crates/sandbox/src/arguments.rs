@@ -131,6 +131,7 @@ pub const READING_A_FILE: Only =
     &[&[(2, Is::With { bits: libc::O_CLOEXEC | libc::O_LARGEFILE, value: libc::O_RDONLY })]];
 const DUPLICATE: Rule = &[(1, Is::In(&[libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_GETFL]))];
 pub const DUPLICATING: Only = &[DUPLICATE];
+pub const ASKING_WHETHER_OPEN: Only = &[&[(1, Is::In(&[libc::F_GETFD]))]];
 /// Excludes `O_ASYNC`, which sends signals, and `O_DIRECT`.
 const SETTING_FLAGS: Rule = &[
     (1, Is::In(&[libc::F_SETFL])),

@@ -60,6 +60,12 @@ const CALLS: &[SystemCall] = &[
     call(libc::SYS_fstat, LOAD.and(COMPILE), ANY, "wasmtime: the size of an artifact; read_to_end"),
     call(libc::SYS_statx, LOAD.and(COMPILE), ANY, "the same, through std"),
     call(libc::SYS_fcntl, LOAD.and(COMPILE), DUPLICATING, "a second descriptor of an artifact"),
+    call(
+        libc::SYS_fcntl,
+        ALL,
+        ASKING_WHETHER_OPEN,
+        "std: a descriptor about to be closed, in programs with debug assertions",
+    ),
     call(libc::SYS_close, ALL, ANY, "descriptors that are done with"),
     call(libc::SYS_openat, LOAD, READING_A_FILE, "wasmtime opens a component's artifact by path"),
     // Signals and ends.

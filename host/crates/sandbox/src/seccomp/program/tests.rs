@@ -154,6 +154,18 @@ fn a_call_for_another_kind_of_processor_ends_the_process() {
 }
 
 #[test]
+fn a_program_with_debug_assertions_may_close_descriptors_in_every_process() {
+    each_stage(|stage| {
+        let program = program(&answers(stage, &[]), OWN).expect("a program");
+        for (number, command) in [(libc::SYS_fcntl, libc::F_GETFD), (libc::SYS_close, 0)] {
+            let arguments = [3, command as u64, 0, 0, 0, 0];
+            let call = Call { number: number as u32, made_for: PROCESSOR.expect("known"), arguments };
+            assert_eq!(run(&program, call).0, libc::SECCOMP_RET_ALLOW, "{stage:?}");
+        }
+    });
+}
+
+#[test]
 fn a_call_that_tests_set_free_is_not_filtered() {
     let free = [libc::SYS_ptrace, libc::SYS_openat, libc::SYS_process_madvise];
     each_stage(|stage| {
