@@ -65,9 +65,13 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
         ahead,
     })
     .map_err(of_run)?;
+    Ok(counts.failed.keys().next().map_or(exit, |kind| exit_of(*kind)))
+}
+
+/// Returns how a call ends that failed like this.
+fn exit_of(kind: FailureKind) -> Exit {
     // Arguments that do not fit are wrong usage here, since a person wrote them.
-    let misfit = counts.failed.contains_key(&FailureKind::InvalidInput);
-    Ok(if misfit { Exit::Usage } else { exit })
+    if kind == FailureKind::InvalidInput { Exit::Usage } else { Exit::Failures }
 }
 
 struct SingleItem(Option<String>);
@@ -90,7 +94,8 @@ impl RunWatcher for CallFailureReport {
     fn failed(&mut self, FailedItem { failure, .. }: &FailedItem<'_>) {
         let name = failure.kind.name();
         let mut message = format!("the call failed: {name}: {}", ForeignText::of_failure(&failure.message));
-        let mut facts = vec![("kind", name.into())];
+        let exit = exit_of(failure.kind);
+        let mut facts = vec![("kind", name.into()), ("exit_code", exit.code().into())];
         if !self.quiet {
             for frame in &failure.trace {
                 // The last may be the number of those that are left out.

@@ -233,7 +233,10 @@ pub fn several(spec: &RunSpec, tasks: &[NamedTask]) -> Result<Exit, Stop> {
         let (counts, recorders) = board.take_recorded();
         let end = RunEnding { result: result.as_ref().copied(), counts: &counts, done_before: 0 };
         let reported = reports.write(spec, budget, end, recorders);
-        return result.and_then(|exit| reported.map(|()| exit).map_err(Stop::from));
+        return match reported {
+            Ok(()) => result,
+            Err(unwritten) => Err(unwritten.after(result)),
+        };
     }
     result
 }

@@ -132,6 +132,9 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         let recorders = recorder.map(|recorder| (task.to_string_lossy().into_owned(), recorder));
         reports.write(spec, workers(options), end, recorders.into_iter().collect())
     });
+    if let (Err(_), Err(unwritten)) = (&result, &reported) {
+        return Err(unwritten.after(result));
+    }
     let exit = result?;
     if exit != Exit::OutputClosed && !spec.verbosity.quiet {
         let done = counts.done;
@@ -154,8 +157,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
             tell_halted(&options.halt, &counts);
         }
     }
-    reported?;
-    Ok(exit)
+    reported.map(|()| exit).map_err(|unwritten| unwritten.after(Ok(exit)))
 }
 
 /// Makes the display of a run's progress, and says that items are typed if they are.
@@ -181,7 +183,7 @@ pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let said = halt.option_name_with("--halt", &said).to_string();
     let failures = if failed == 1 { "failure" } else { "failures" };
     let items = if done == 1 { "item" } else { "items" };
-    let facts = [("failed", failed.into()), ("done", done.into())];
+    let facts = [("failed", failed.into()), ("done", done.into()), ("exit_code", Exit::Halted.code().into())];
     let said = MessageLines(&said);
     tell_as!(Level::Error, &facts, "wasmpool: halted by {said} after {failed} {failures} in {done} {items}");
 }

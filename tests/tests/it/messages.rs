@@ -7,6 +7,8 @@ use crate::support::guest::wat;
 use crate::support::run::{Output, map, wasmpool};
 use crate::support::wat::SQUARE;
 
+const TRAPS: &str = "(module (func (export \"go\") (param i64) (result i64) unreachable))";
+
 /// Returns each message of a run that was asked for JSON.
 fn messages(output: &Output) -> Vec<Value> {
     let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -39,6 +41,9 @@ fn every_message_is_an_object_where_json_is_asked_for() {
         (map(&wat(SQUARE)).args(json).arg("--nonsense"), 2),
         (map(&wat(SQUARE)).arg("--nonsense").env("WASMPOOL_LOG_FORMAT", "json"), 2),
         (wasmpool().args(["call", "missing.wasm", "f"]).args(json), 2),
+        (wasmpool().arg("call").task(&wat(SQUARE)).arg("[]").args(json), 2),
+        (wasmpool().arg("call").task(&wat(TRAPS)).arg("1").args(json), 1),
+        (map(&wat(TRAPS)).args(["--halt", "now,fail=1"]).args(json), 3),
     ] {
         let all = messages(&run.input("1\n").run().exits(code));
         let last = all.last().expect("a message");

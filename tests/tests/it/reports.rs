@@ -241,6 +241,22 @@ fn a_report_is_written_whole_to_files_of_its_own() {
     assert!(reports.page().contains("TOKEN"));
 }
 
+#[test]
+fn a_report_that_cannot_be_written_costs_no_other_and_each_is_named() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let run = map(&wat(SQUARE)).directory(folder.path()).args(["--trace", "/dev/full", "--report", "run.html"]);
+    let run = run.args(["--report", "run.json"]).input("1\n").run().exits(2);
+    assert!(run.stderr.contains("cannot write the trace /dev/full: No space left on device"), "{}", run.stderr);
+    for name in ["run.html", "run.json"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("full.json")).expect("a link");
+    let run = map(&wat(SQUARE)).directory(folder.path()).args(["--trace", "/dev/full", "--report", "full.json"]);
+    let run = run.input("1\n").run().exits(2);
+    assert!(run.stderr.contains("trace /dev/full") && run.stderr.contains("report full.json"), "{}", run.stderr);
+    assert_eq!(run.text(), "1\n", "the items were done");
+}
+
 /// Returns a run with failures of all sorts, of a task that says what a hostile one would.
 fn hostile(reports: &Reports) -> Task {
     let task = prints_and(&HOSTILE.replace('\'', "\\'"), 1, "local.get 0 i64.eqz if unreachable end local.get 0");

@@ -23,6 +23,7 @@ use super::units::ReportForm;
 use super::whole::WholeFile;
 use figures::{Report, RunEndFigures};
 pub use record::RunRecorder;
+use wasmpool_core::chain::with_sources;
 use wasmpool_core::hosts::HostChange;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{GuestOutput, OutcomeCounts};
@@ -65,6 +66,25 @@ pub struct ReportError {
     source: io::Error,
 }
 
+/// The files that could not be written after a run, of which there is at least one.
+#[derive(Debug)]
+pub struct ReportErrors(Vec<ReportError>);
+
+impl ReportErrors {
+    /// Returns what is said, a line for each file.
+    pub fn message(&self) -> String {
+        self.0.iter().map(|error| with_sources(error) + "\n").collect()
+    }
+
+    /// Adds them to how a run ended that wrote these files.
+    pub fn after(&self, result: Result<Exit, Stop>) -> Stop {
+        let Err(Stop { exit, message }) = result else {
+            return Stop::from(self.message());
+        };
+        Stop { exit, message: format!("{message}\n{}", self.message()) }
+    }
+}
+
 impl ReportContent {
     fn unwritten(self, path: &Path, source: io::Error) -> ReportError {
         let what = if self == ReportContent::Trace { "trace" } else { "report" };
@@ -96,21 +116,22 @@ impl RunReports {
         RunRecorder::new(start, self.files.iter().any(|file| file.content == ReportContent::Trace))
     }
 
-    /// Writes all files. Where a journal says that all was done before, the report of the run that did it stays.
+    /// Writes all files, also if one of them cannot be written. Where a journal says that all was done before, the report of the run that did it stays.
     pub fn write(
         self,
         spec: &RunSpec,
         workers: usize,
         end: RunEnding<'_>,
         mut recorders: Vec<(String, RunRecorder)>,
-    ) -> Result<(), ReportError> {
+    ) -> Result<(), ReportErrors> {
         let elapsed = recorders.iter_mut().map(|(_, recorder)| recorder.end()).max().unwrap_or_default();
         let did_nothing = matches!(end.result, Ok(Exit::Finished(_)));
         let files = self.files.into_iter().filter(|file| !(did_nothing && file.path.exists()));
         let (traces, others): (Vec<_>, Vec<_>) = files.partition(|file| file.content == ReportContent::Trace);
+        let mut unwritten = Vec::new();
         for ReportTarget { content, path, file } in traces {
             let written = file.write(|out| trace::write(&recorders, out));
-            written.map_err(|e| content.unwritten(&path, e))?;
+            unwritten.extend(written.err().map(|e| content.unwritten(&path, e)));
         }
         let began = humantime::format_rfc3339_millis(self.began).to_string();
         let RunEnding { result, counts, done_before } = end;
@@ -123,9 +144,9 @@ impl RunReports {
                     out.write_all(b"\n")
                 }
             });
-            written.map_err(|e| content.unwritten(&path, e))?;
+            unwritten.extend(written.err().map(|e| content.unwritten(&path, e)));
         }
-        Ok(())
+        if unwritten.is_empty() { Ok(()) } else { Err(ReportErrors(unwritten)) }
     }
 }
 
