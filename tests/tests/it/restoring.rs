@@ -91,14 +91,15 @@ fn guests_of_several_languages_are_restored_to_what_a_new_instance_is() {
     let numbers: String = (0..600).map(|item| format!("{item}\n")).collect();
     let square = verified(&built("square")).input(numbers).run().exits(0);
     assert!(restored(&square.stderr) > 500, "{}", square.stderr);
-    let isbns = "\"9780306406157\"\n\"0306406152\"\n\"no number\"\n".repeat(50);
+    let isbns = "\"9780306406157\"\n\"0306406152\"\n\"no number\"\n".repeat(200);
     let rust = map(&built("isbn")).input(&*isbns).run();
     for language in ["rust", "python", "javascript"] {
         let guest = if language == "rust" { Some(built("isbn")) } else { built_in(language, "isbn") };
         let Some(guest) = guest else { continue };
         let output = verified(&guest).input(&*isbns).run();
         assert_eq!((output.code, output.text()), (rust.code, rust.text()), "{language}: {}", output.stderr);
-        assert!(restored(&output.stderr) > 20, "{language}: {}", output.stderr);
+        // Also where the first item writes to pages that no other does.
+        assert!(restored(&output.stderr) > 400, "{language}: {}", output.stderr);
     }
     // In the other two languages, the guests are commands whose memory grows.
     for guest in ["c", "go"].into_iter().filter_map(|language| built_in(language, "isbn")) {

@@ -49,8 +49,10 @@ const MOST_PAUSED: u32 = 1023;
 const LOOK_EVERY: u64 = 64;
 /// Number of handles by which instances are compared.
 const HANDLES_COMPARED: u32 = 70;
-/// Number of pages that may be put back in vain.
-const MOST_IN_VAIN: usize = 16;
+/// Time that putting a page back takes, where there are more than a few.
+const PUT_BACK: Duration = Duration::from_nanos(120);
+/// Number of pages that an item may be the first to write to without being suspected to be the only one.
+const MOST_NEW: usize = 16;
 /// Number of pages that are put back without measuring how long it takes, if no page has to be looked for.
 const MOST_UNMEASURED: usize = 32;
 
@@ -157,9 +159,14 @@ pub struct RestorableInstance {
     /// Number of times that it was restored.
     restored: u64,
     savings: Savings,
-    /// Number of pages that had been written to when that was looked at last, and the restored item after which it is next.
+    /// Number of pages that had been written to when that was looked at last, the restored item after which that was, and the
+    /// one after which it is next.
     needed: usize,
+    looked_at: u64,
     look_at: u64,
+    /// Time that pages took which were put back in vain, and that replacing the instance will take.
+    wasted: Duration,
+    replacing: Duration,
     /// Number of bytes that its memories may grow by.
     left: usize,
 }
@@ -304,6 +311,7 @@ impl Restorer {
             }
             _ => None,
         };
+        let (prepared_in, making) = (began.elapsed(), self.making.mean());
         Ok(Some(RestorableInstance {
             globals,
             clear,
@@ -311,9 +319,12 @@ impl Restorer {
             pristine,
             faults,
             restored: 0,
-            savings: Savings::of_prepared(began.elapsed(), self.making.mean()),
+            savings: Savings::of_prepared(prepared_in, making),
             needed: 0,
+            looked_at: 0,
             look_at: 2,
+            wasted: Duration::ZERO,
+            replacing: prepared_in + making,
             left,
         }))
     }
@@ -388,18 +399,16 @@ impl Restorer {
         }
         instance.restored += 1;
         let written = instance.written();
-        let mut in_vain = None;
         if instance.restored >= instance.look_at {
             // SAFETY: the instance's memories have not grown, so they are where they were; no code of the guest runs.
             let same = instance.memories().map(|(memory, pristine)| unsafe { memory.same(pristine) }).sum();
-            in_vain = Some(same);
-            instance.needed = written - same;
-            instance.look_at = instance.restored + LOOK_EVERY;
+            instance.looked(written, same);
         }
         // SAFETY: as above.
         instance.memories().for_each(|(memory, pristine)| unsafe { memory.put_back(pristine) });
-        let is_in_vain = in_vain > Some(MOST_IN_VAIN);
-        if is_in_vain {
+        // Another instance has these pages only once an item writes to them.
+        let is_replaced = instance.wasted > instance.replacing;
+        if is_replaced {
             instance.memories().for_each(|(memory, pristine)| memory.give_back(pristine));
         }
         // A new instance would have had to be given the pages that this item wrote to, except those that a slot keeps.
@@ -407,7 +416,7 @@ impl Restorer {
         let faults = needed.saturating_sub(KEEP_RESIDENT / self.map.page_size());
         let took = began.map_or(Duration::ZERO, |began| began.elapsed());
         instance.savings.add(took, self.making.mean() + time_of(FAULT, faults));
-        if is_in_vain || instance.savings.are_used_up() {
+        if is_replaced || instance.savings.are_used_up() {
             // The next instance is not prepared in any case, so that what making one costs is measured again.
             self.lost(instance);
             return false;
@@ -504,7 +513,7 @@ impl Restorer {
         }
         let all = instance.written();
         let new = all - before;
-        if new > MOST_IN_VAIN {
+        if new > MOST_NEW {
             // Perhaps no other item writes to them. After many that did not, the instance is not worth what they cost.
             if instance.restored >= LOOK_EVERY && time_of(FAULT, new) > self.making.mean() {
                 return false;
@@ -524,6 +533,15 @@ impl RestorableInstance {
     /// Returns the number of pages that may have been written to.
     fn written(&self) -> usize {
         self.memories.iter().map(WrittenMemory::written).sum()
+    }
+
+    /// Takes note that so many of the pages which are put back had not been written to by the last item.
+    fn looked(&mut self, written: usize, in_vain: usize) {
+        let items = usize::try_from(self.restored - self.looked_at).unwrap_or(usize::MAX);
+        self.wasted += time_of(PUT_BACK, in_vain.saturating_mul(items));
+        self.needed = written - in_vain;
+        self.looked_at = self.restored;
+        self.look_at = self.restored + LOOK_EVERY;
     }
 
     /// Returns true if pages may have been written to that are not known yet.
