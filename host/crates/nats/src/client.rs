@@ -154,6 +154,12 @@ pub fn connection_ended() -> Error {
     Error::Bug("the connection to the message system ended".to_owned())
 }
 
+/// Returns the subject that a server does not permit, of which it says so in these words.
+pub fn denied_subject(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once('"')?;
+    rest.split_once('"').map(|(subject, _)| subject)
+}
+
 /// Bytes that a message may have at every server that is of use: what hosts and runs say of themselves is sent whole.
 const LEAST_PAYLOAD: usize = 16 << 10;
 

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message, Outage, connection_ended};
+use crate::client::{Client, ClientEvent, Message, Outage, connection_ended, denied_subject};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -23,7 +23,7 @@ use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::names::{HostLife, HostName, RunId};
-use wasmpool_hosts::notes::{self, Control, HostBeat, own_target};
+use wasmpool_hosts::notes::{self, Control, HostBeat, RefusalCause, own_target};
 use wasmpool_hosts::subjects;
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::ChildProgram;
@@ -246,11 +246,7 @@ impl Serving {
                 self.outage.begin();
                 Ok(())
             }
-            ClientEvent::Denied(why) => {
-                // Without permissions under its own name a host can do nothing.
-                let name = &self.context.settings.name;
-                Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), &why)))
-            }
+            ClientEvent::Denied(why) => self.denied(&why),
             ClientEvent::Message(message, _held) if message.subject == subjects::host(&self.context.settings.name) => {
                 self.hear_name(&message)
             }
@@ -259,6 +255,21 @@ impl Serving {
                 Ok(())
             }
         }
+    }
+
+    /// Handles that the server does not permit something. What only some runs need is a reason not to serve these.
+    fn denied(&mut self, why: &str) -> Result<(), Error> {
+        let HostSettings { name, access, .. } = &self.context.settings;
+        let Some(run) = denied_subject(why).and_then(|subject| subjects::objects_asked(subject, name)) else {
+            // Without the others a host can do nothing.
+            return Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), why)));
+        };
+        if let Some(served) = self.runs.get_mut(&run) {
+            let why = access.denial("a run with these shared objects", why);
+            served.refuse(RefusalCause::Host, why, &self.context);
+            self.share();
+        }
+        Ok(())
     }
 
     /// Serves from now on, since no other has the host's name.
