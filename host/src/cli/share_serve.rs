@@ -14,7 +14,7 @@ use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals_of_service;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
-use wasmpool_nats::objects::server::ObjectsServer;
+use wasmpool_nats::objects::server::{ObjectsServer, ServiceEnd};
 use wasmpool_run::tell;
 
 /// The file, as it is written.
@@ -49,7 +49,7 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
         return Ok(Exit::Success);
     };
     let RunObjects { objects, grants, .. } = &shared;
-    server.serve(objects, grants, &mut |news| {
+    let ended = server.serve(objects, grants, &mut |news| {
         if !quiet {
             tell!("wasmpool: {}", MessageLines(news));
         }
@@ -58,7 +58,10 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
     if let (false, Some(state)) = (quiet, state) {
         tell!("wasmpool: what the objects hold is in {}", ForeignText::of(state));
     }
-    Ok(Exit::Success)
+    match ended {
+        ServiceEnd::Told => Ok(Exit::Success),
+        ServiceEnd::Denied(why) => Err(why.into()),
+    }
 }
 
 /// Returns the name of a server that serves this file, unless another is given.
