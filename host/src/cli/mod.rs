@@ -47,6 +47,8 @@ mod sharing;
 mod signals;
 mod source;
 mod spec;
+#[cfg(feature = "hosts")]
+mod state_guard;
 mod stream;
 mod swapped;
 mod terminal;
