@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -523,7 +523,7 @@ impl CoordinatorThread {
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             match inputs.recv_timeout(left) {
                 Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == ended => return,
-                Ok(Input::Broker(ClientEvent::Disconnected(_))) | Err(_) => return,
+                Ok(Input::Broker(ClientEvent::Disconnected { .. })) | Err(_) => return,
                 Ok(_) => {}
             }
         }
@@ -709,9 +709,11 @@ impl CoordinatorThread {
                 self.tell(RemoteEvent::News(said));
             }
             ClientEvent::Never(why) => self.tell(RemoteEvent::Failed(why)),
-            ClientEvent::Disconnected(e) => {
+            ClientEvent::Disconnected { why, was_made } => {
                 self.broker = BrokerState::Away;
-                self.cut_off(&e);
+                if was_made {
+                    self.cut_off(&why);
+                }
             }
             ClientEvent::Refused(why) => {
                 self.broker = BrokerState::Away;
@@ -725,6 +727,9 @@ impl CoordinatorThread {
     /// Counts how often the server has ended the connection, which it does without a word where a client does not read as fast as
     /// it sends.
     fn cut_off(&mut self, why: &io::Error) {
+        if why.kind() == ErrorKind::TimedOut {
+            return;
+        }
         self.cuts += 1;
         if self.cuts == MANY_CUTS {
             self.tell(RemoteEvent::News(format!(

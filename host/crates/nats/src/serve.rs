@@ -41,6 +41,8 @@ const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
 const MOST_REASONS: usize = 8;
 const MOST_ANNOUNCED: usize = 16 << 10;
+/// What is told of a run whose coordinator has said so.
+const ENDED: &str = "has ended";
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
@@ -169,7 +171,7 @@ impl Serving {
             if self.begins.is_some_and(|at| at <= Instant::now()) {
                 self.begin(tell);
             }
-            self.look();
+            self.look(tell);
             self.outage.news(&self.context.settings.access).iter().for_each(|news| tell(news));
             self.context.client.flush();
             if self.has_left() {
@@ -242,7 +244,7 @@ impl Serving {
                 self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
-            ClientEvent::Disconnected(_) => {
+            ClientEvent::Disconnected { .. } => {
                 self.outage.begin();
                 Ok(())
             }
@@ -356,7 +358,7 @@ impl Serving {
         if let Some(served) = self.runs.get_mut(&run) {
             if served.is_coordinated_by(&control) {
                 match control.ended {
-                    true => self.drop_run(run, tell),
+                    true => self.drop_run(run, ENDED, tell),
                     false => served.heard_coordinator(),
                 }
                 return;
@@ -364,7 +366,7 @@ impl Serving {
             if !served.is_left_for(&control) {
                 return;
             }
-            self.drop_run(run, tell);
+            self.drop_run(run, ENDED, tell);
         }
         if control.ended {
             return;
@@ -378,10 +380,10 @@ impl Serving {
         }
     }
 
-    fn drop_run(&mut self, run: RunId, tell: &mut dyn FnMut(&str)) {
+    fn drop_run(&mut self, run: RunId, how: &str, tell: &mut dyn FnMut(&str)) {
         if let Some(served) = self.runs.remove(&run) {
             if let Some(task) = served.task_name() {
-                tell(&format!("the run of {} has ended", ForeignText::of(task)));
+                tell(&format!("the run of {} {how}", ForeignText::of(task)));
             }
             drop(served);
             self.share();
@@ -397,7 +399,7 @@ impl Serving {
         }
     }
 
-    fn look(&mut self) {
+    fn look(&mut self, tell: &mut dyn FnMut(&str)) {
         let now = Instant::now();
         if now >= self.next_beat {
             self.beat();
@@ -408,7 +410,7 @@ impl Serving {
             let gone: Vec<RunId> =
                 self.runs.iter().filter(|(_, served)| served.is_forgotten()).map(|(&run, _)| run).collect();
             for run in gone {
-                self.drop_run(run, &mut |_| {});
+                self.drop_run(run, "is dropped here, since its coordinator is not heard any more", tell);
             }
             let context = &self.context;
             self.runs.values_mut().for_each(|served| served.look(context));
@@ -475,7 +477,7 @@ pub fn hosts(
                     found.insert(host, beat);
                 }
             }
-            Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_)) => {}
+            Ok(ClientEvent::Disconnected { .. } | ClientEvent::Refused(_)) => {}
             Ok(ClientEvent::Denied(said)) => {
                 return Err(Error::BrokerLogin(access.denial("the list of hosts", &said)));
             }

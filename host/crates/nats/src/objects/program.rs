@@ -147,7 +147,7 @@ impl Asking {
                     }
                     std::thread::sleep(AGAIN);
                 }
-                Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_) | ClientEvent::Message(..))
+                Ok(ClientEvent::Disconnected { .. } | ClientEvent::Refused(_) | ClientEvent::Message(..))
                 | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(connection_ended()),
             }

@@ -253,7 +253,7 @@ impl Serving {
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             match inputs.recv_timeout(left) {
                 Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == last => return,
-                Ok(Input::Broker(ClientEvent::Disconnected(_)) | Input::Leave) | Err(_) => return,
+                Ok(Input::Broker(ClientEvent::Disconnected { .. }) | Input::Leave) | Err(_) => return,
                 Ok(_) => {}
             }
         }
@@ -284,7 +284,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Never(why) => Err(why),
-            ClientEvent::Disconnected(_) => {
+            ClientEvent::Disconnected { .. } => {
                 self.outage.begin();
                 // What was asked is not answered.
                 self.asks = None;
