@@ -197,11 +197,10 @@ impl Serving {
         let mut far = Some(far);
         loop {
             match inputs.recv_timeout(AGAIN) {
-                Ok(Input::Broker(ClientEvent::Denied(why))) => {
-                    let why = Error::BrokerLogin(self.access.denial("serving shared objects", &why));
-                    return if served.is_some() { Ok(ServiceEnd::Denied(why)) } else { Err(why) };
-                }
-                Ok(Input::Broker(event)) => self.hear(event, tell)?,
+                Ok(Input::Broker(event)) => match self.hear(event, tell) {
+                    Err(why @ Error::BrokerLogin(_)) if served.is_some() => return Ok(ServiceEnd::Denied(why)),
+                    heard => heard?,
+                },
                 Ok(Input::Lost(why)) => return Err(why),
                 Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(ServiceEnd::Told),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -294,8 +293,7 @@ impl Serving {
                 self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
-            // Whoever asks for events has handled that.
-            ClientEvent::Denied(_) => Ok(()),
+            ClientEvent::Denied(why) => Err(Error::BrokerLogin(access.denial("serving shared objects", &why))),
             ClientEvent::Message(message, _held) => self.receive(&message),
         }
     }
