@@ -644,7 +644,7 @@ pub enum Delimiter {
 #[cfg(feature = "hosts")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Speculate {
-    /// Unless directories that may be written to or peers are granted
+    /// Unless directories that may be written to, peers or shared objects are granted
     Auto,
     Never,
 }

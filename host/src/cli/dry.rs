@@ -142,7 +142,11 @@ fn checked(spec: &RunSpec, task: &Path, call: &TaskCall, first: &Batch) -> Resul
     let of_run =
         |e: Error| swapped::with_task_among(Stop::of_run(&e, &spec.grants), &e, command, task, &spec.items.input);
     let wasm = Wasm::of_argument(task).map_err(of_run)?;
-    let grants = spec.grants.grants();
+    let mut grants = spec.grants.grants();
+    if spec.items.via.is_some() {
+        // These are what hosts have.
+        (grants.directories, grants.peers) = (Vec::new(), Vec::new());
+    }
     let OpenedGrants { given, directories } =
         grants.open(&ArtifactCache::of_user()).map_err(|e| of_run(Error::from(e)))?;
     let call = TaskCall { given: GuestGrants { shared: SharedGrants::default(), ..given }, ..call.clone() };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::args::Command;
 use super::source::Sourced;
 use super::spec::GrantSpec;
 use super::stream::FilesError;
@@ -55,6 +56,19 @@ pub fn message_of_files(error: &FilesError) -> String {
         }
         FilesError::Target(TargetError::Stdout { .. }) => format!("{} with -o", with_sources(error)),
         error => with_sources(error),
+    }
+}
+
+/// Returns what messages of a command call settings: options, or what its file has.
+pub fn names(command: &Command) -> fn(Setting) -> &'static str {
+    match command {
+        Command::Run(_) => key,
+        #[cfg(feature = "hosts")]
+        Command::Share(_) => |setting| match setting {
+            Setting::Share | Setting::ShareOf => "[share]",
+            setting => option(setting),
+        },
+        _ => option,
     }
 }
 

@@ -76,8 +76,15 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
         buffer: args.buffer,
         program: ChildProgram::Own,
     };
+    let quiet = args.verbosity.quiet;
+    if !quiet {
+        for (path, why) in settings.policy.missing_directories() {
+            let path = ForeignText::of(path);
+            tell!("wasmpool: the policy gives {path}, and runs that ask for it are refused until it is there: {why}");
+        }
+    }
     let host = Host::new(settings);
-    let (end, quiet) = (host.end(), args.verbosity.quiet);
+    let end = host.end();
     let _signals = watch_signals_of_service(move |_| {
         if !quiet {
             tell!("wasmpool: finishing what it holds, and taking no more; a second signal ends it at once");

@@ -47,6 +47,8 @@ mod sharing;
 mod signals;
 mod source;
 mod spec;
+#[cfg(feature = "hosts")]
+mod state_guard;
 mod stream;
 mod swapped;
 mod terminal;
@@ -96,8 +98,7 @@ pub fn main() -> Exit {
         Ok(parsed) => parsed,
         Err(e) => return explain(laid_out(e)),
     };
-    let name = if matches!(arguments.command, Command::Run(_)) { hints::key } else { hints::option };
-    SettingNames::of(name).adopt();
+    SettingNames::of(hints::names(&arguments.command)).adopt();
     if !given::is_quiet(&arguments.command) {
         variables::tell_of_unknown();
     }

@@ -12,10 +12,14 @@ use super::manifest::read;
 use super::runfile;
 use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals_of_service;
+use super::state_guard::StateGuard;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
-use wasmpool_nats::objects::server::ObjectsServer;
+use wasmpool_nats::objects::server::{ObjectsServer, ServiceEnd};
 use wasmpool_run::tell;
+
+/// Number of tokens that a server may give. One that gives a thousand in a millisecond has given them after twelve days.
+const TOKENS: u64 = 1 << 40;
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -39,9 +43,11 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
     let name = args.name.clone().map_or_else(|| name_of(&args.file), Ok)?;
     let state = args.state.as_deref();
     check_state(&args.file, state)?;
+    let guard = state.map(StateGuard::take).transpose()?.flatten();
     let begun = state.filter(|state| state.exists());
     let objects = objects.into_iter().map(|object| (object.spec, object.rights)).collect();
     let sharing = Sharing::of_objects(objects, begun, state, args.sandbox.mode)?.over_hosts();
+    let sharing = sharing.going_on(guard.as_ref().map_or(0, StateGuard::tokens));
     let server = ObjectsServer::new(access(args.via.clone(), &args.broker)?, name);
     let (end, quiet) = (server.end(), args.verbosity.quiet);
     let signals = watch_signals_of_service(move |_| end.leave())?;
@@ -49,16 +55,29 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
         return Ok(Exit::Success);
     };
     let RunObjects { objects, grants, .. } = &shared;
-    server.serve(objects, grants, &mut |news| {
+    // Whatever ends this process, no token is given again.
+    if let Some(guard) = &guard {
+        guard.keep(objects.last_token()?.map(|token| token.saturating_add(TOKENS)))?;
+    }
+    let ended = server.serve(objects, grants, &mut |news| {
         if !quiet {
             tell!("wasmpool: {}", MessageLines(news));
         }
-    })?;
+    });
+    let kept = match (&guard, objects.last_token()) {
+        (Some(guard), Ok(token)) => guard.keep(token),
+        _ => Ok(()),
+    };
+    let ended = ended?;
     shared.tell()?;
+    kept?;
     if let (false, Some(state)) = (quiet, state) {
         tell!("wasmpool: what the objects hold is in {}", ForeignText::of(state));
     }
-    Ok(Exit::Success)
+    match ended {
+        ServiceEnd::Told => Ok(Exit::Success),
+        ServiceEnd::Denied(why) => Err(why.into()),
+    }
 }
 
 /// Returns the name of a server that serves this file, unless another is given.

@@ -35,11 +35,13 @@ pub struct Sharing {
     over_hosts: bool,
 }
 
-/// The file of `--share-out`.
+/// The file of `--share-out`, or of `--state`.
 #[derive(Debug)]
 struct ContentsFile {
     path: PathBuf,
     file: WholeFile,
+    /// True if other objects begin with it, whose tokens are to be greater.
+    is_state: bool,
 }
 
 impl Sharing {
@@ -87,6 +89,14 @@ impl Sharing {
         Sharing { over_hosts: true, ..self }
     }
 
+    /// Has tokens of holders be greater than this one, and what the objects hold at the end be told as others begin with it.
+    #[cfg(feature = "hosts")]
+    pub fn going_on(mut self, tokens: u64) -> Sharing {
+        self.contents.tokens_after(tokens);
+        self.told.iter_mut().for_each(|told| told.is_state = true);
+        self
+    }
+
     /// Starts what the objects need, for this many workers. Returns `None` if there are none.
     pub fn start(self, workers: usize) -> Result<Option<RunObjects>, Error> {
         if self.objects.is_empty() {
@@ -129,7 +139,7 @@ impl RunObjects {
 impl ContentsFile {
     fn make(path: &Path) -> Result<ContentsFile, Error> {
         let file = WholeFile::make(path, UNFINISHED).map_err(|e| unwritten(path, &e))?;
-        Ok(ContentsFile { path: path.to_owned(), file })
+        Ok(ContentsFile { path: path.to_owned(), file, is_state: false })
     }
 
     /// Returns what is said of the file where the program ends before it is written.
@@ -146,7 +156,10 @@ impl ContentsFile {
 
     fn write(self, objects: &SharedObjects) -> Result<(), Error> {
         let written = self.file.write(|out| {
-            objects.write_contents(&mut *out)?;
+            match self.is_state {
+                true => objects.write_state(&mut *out)?,
+                false => objects.write_contents(&mut *out)?,
+            }
             Ok(out.write_all(b"\n")?)
         });
         written.map_err(|e| match e {

@@ -42,11 +42,18 @@ fn server() -> Option<PathBuf> {
 
 impl Machines {
     fn start(hosts: usize) -> Option<Machines> {
+        Machines::configured(hosts, "")
+    }
+
+    /// Starts a server with this configuration.
+    fn configured(hosts: usize, configuration: &str) -> Option<Machines> {
         let (program, folder) = (server()?, TempDir::new().unwrap());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let quiet = || Stdio::null();
+        let file = folder.path().join("nats.conf");
+        std::fs::write(&file, configuration).unwrap();
         let mut server = Command::new(program);
-        server.args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"]).arg(folder.path());
+        server.args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"]).arg(folder.path()).arg("-c").arg(file);
         let server = server.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
         until("the server takes connections", || TcpStream::connect(("127.0.0.1", port)).ok());
         let url = format!("nats://127.0.0.1:{port}");
@@ -112,6 +119,16 @@ fn objects_of_a_server_are_for_the_program_and_for_its_pools_here_and_over_hosts
     let seen: Dict<i64> = manager.open("seen").unwrap();
     seen.set("a", 1).unwrap();
     assert_eq!(other.open::<Dict<i64>>("seen").unwrap().get("a").unwrap(), Some(1));
+}
+
+#[test]
+fn a_manager_that_may_not_speak_to_a_server_of_objects_is_told_at_once() {
+    const USER: &str = "accounts { A { jetstream: enabled, users: [ { user: all, password: x, permissions: { \
+                        publish: { deny: [\"wp.s.*.*.*.p\"] } } } ] } }\nno_auth_user: all\n";
+    let Some(mut machines) = Machines::configured(0, USER) else { return };
+    machines.serve_objects("s", "jobs = \"queue\"\n");
+    let refused = Manager::connect(&machines.url, "s").unwrap_err();
+    assert!(matches!(&refused, Error::BrokerLogin(why) if why.contains("Publish to \"wp.s.s.")), "{refused}");
 }
 
 #[test]

@@ -123,6 +123,16 @@ pub fn server_of_all(server: &HostName) -> [String; 2] {
     [format!("wp.s.{server}.*.*"), format!("wp.s.{server}.*.*{PROGRAM}")]
 }
 
+/// Returns the run for which a host asks for shared objects under this subject.
+pub fn objects_asked(subject: &str, host: &HostName) -> Option<RunId> {
+    let rest = subject.strip_prefix("wp.")?;
+    let run = match rest.strip_prefix("s.") {
+        Some(of_server) => of_server.split_once('.')?.1.strip_prefix(host.as_str())?.strip_prefix('.')?,
+        None => rest.strip_suffix(host.as_str())?.strip_suffix('.')?.strip_suffix(OBJECTS)?.strip_suffix('.')?,
+    };
+    RunId::of_token(run)
+}
+
 /// Returns the subject on which a server of shared objects is asked which it has. Nobody answers if there is none.
 pub fn server_question(server: &HostName) -> String {
     format!("wp.s.{server}.w")
@@ -220,6 +230,29 @@ mod tests {
             &control(RUN),
         ] {
             assert!(!is_in_inbox(other, &host), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_host_knows_for_which_run_it_asks_for_objects() {
+        let [host, server] = ["a-1", "s"].map(|name| HostName::new(name).unwrap());
+        let asked = [
+            FromHost::Objects.subject(RUN, &host),
+            super::server(&server, &SiteName { host: host.clone(), run: RUN, is_program: false }),
+        ];
+        assert_eq!(asked.map(|subject| objects_asked(&subject, &host)), [Some(RUN); 2]);
+        let program = SiteName { host: host.clone(), run: RUN, is_program: true };
+        for other in [
+            FromHost::Outcomes.subject(RUN, &host),
+            FromHost::Objects.subject(RUN, &server),
+            super::host(&host),
+            super::server(&server, &program),
+            server_question(&server),
+            control(RUN),
+            format!("{}.>", inbox(&host)),
+            "wp.q.a-1".to_owned(),
+        ] {
+            assert_eq!(objects_asked(&other, &host), None, "{other}");
         }
     }
 

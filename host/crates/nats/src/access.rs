@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::nkey::{BadSeed, UserKey};
@@ -51,7 +51,7 @@ pub enum AccessError {
     NotOfUser { path: PathBuf },
     #[error("{} has no certificate in it (-----BEGIN CERTIFICATE-----)", ForeignText::of(.path))]
     NoCertificate { path: PathBuf },
-    #[error("a certificate in {} cannot be used: {why}", ForeignText::of(.path))]
+    #[error("a certificate in {} cannot be used: {}", ForeignText::of(.path), ForeignText::of(.why))]
     BadCertificate { path: PathBuf, why: String },
     #[error(
         "this machine has no certificates of authorities (package ca-certificates); name one that signed the server's"
@@ -275,12 +275,25 @@ fn roots_of(path: &Path) -> Result<RootCertStore, AccessError> {
     let bad = |why: String| AccessError::BadCertificate { path: path.to_owned(), why };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|e| bad(e.to_string()))?;
-        roots.add(certificate).map_err(|e| bad(e.to_string()))?;
+        let certificate = certificate.map_err(|e| bad(broken(e)))?;
+        // The library's words are for the certificate of a server.
+        roots.add(certificate).map_err(|_| bad("it is not the whole of one, or damaged".to_owned()))?;
     }
     match roots.is_empty() {
         true => Err(AccessError::NoCertificate { path: path.to_owned() }),
         false => Ok(roots),
+    }
+}
+
+/// Says what is wrong with a text that is to be a certificate.
+fn broken(error: pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("it has no end, -----END {}-----: is the file complete?", String::from_utf8_lossy(&end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => format!("{} begins none", String::from_utf8_lossy(&line)),
+        pem::Error::Base64Decode(_) => "it has characters that are not of base64".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -370,7 +383,12 @@ mod tests {
         let url = BrokerUrl::parse("tls://localhost").unwrap();
         for (text, expected) in [
             ("", "has no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be used"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "cannot be used: it is not the whole of one",
+            ),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "it has no end, -----END CERTIFICATE-----: is the file complete?"),
+            ("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "not of base64"),
         ] {
             let file = file(text, 0o644);
             let error = BrokerAccess::new(url.clone(), Some(file.path()), None).unwrap_err().to_string();

@@ -13,6 +13,7 @@ mod outage;
 mod tls;
 mod wire;
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,8 +61,11 @@ pub enum ClientEvent {
     NotYet(String),
     /// There is no first connection, and none is tried any more: the program ends with this error.
     Never(Error),
-    /// There is none any more, or still none, for this reason. It is tried again.
-    Disconnected(io::Error),
+    /// There is none any more, or still none if it was not made before, for this reason. It is tried again.
+    Disconnected {
+        why: io::Error,
+        was_made: bool,
+    },
     /// Server and client do not come together again, for a reason that lasts. It is tried again all the same.
     Refused(ConnectionRefused),
     /// The server lets this client not do something, in its own words.
@@ -124,8 +128,17 @@ pub enum ConnectionRefused {
     UnknownAuthority(String),
     #[error("its certificate is not accepted: {}", ForeignText::of(.0))]
     Certificate(String),
+    /// It lets nobody in at this moment.
+    #[error("it refuses the connection: {}", ForeignText::of(.0))]
+    Full(String),
     #[error("it has no TLS, and tls:// asks for it")]
     NoTls,
+    #[error("it has no TLS 1.3, and an older one is not used")]
+    OldTls,
+    #[error(
+        "it wants a certificate of its clients (`verify` of its configuration), which there is none of: a key says who this is"
+    )]
+    ClientCertificate,
     #[error(
         "it takes messages of {0} bytes at most (`max_payload` of its configuration), and {LEAST_PAYLOAD} are needed"
     )]
@@ -135,6 +148,15 @@ pub enum ConnectionRefused {
 }
 
 impl ConnectionRefused {
+    /// Returns what it means that a server ends a connection with these words.
+    fn of_server(why: String) -> ConnectionRefused {
+        let lower = why.to_ascii_lowercase();
+        match lower.contains("maximum") && lower.contains("connections exceeded") {
+            true => ConnectionRefused::Full(why),
+            false => ConnectionRefused::Login(why),
+        }
+    }
+
     /// Returns the error that a program ends with if it never had a connection.
     fn into_error(self, access: &BrokerAccess) -> Error {
         let said = format!("{access} cannot be used: {self}");
@@ -142,7 +164,10 @@ impl ConnectionRefused {
             ConnectionRefused::Login(_) => Error::BrokerLogin(said),
             ConnectionRefused::UnknownAuthority(_) => Error::BrokerCertificate(said),
             ConnectionRefused::Certificate(_)
+            | ConnectionRefused::Full(_)
             | ConnectionRefused::NoTls
+            | ConnectionRefused::OldTls
+            | ConnectionRefused::ClientCertificate
             | ConnectionRefused::SmallMessages(_)
             | ConnectionRefused::Access(_) => Error::Broker(said),
         }
@@ -152,6 +177,12 @@ impl ConnectionRefused {
 /// Returns the error of a program to which its client tells nothing any more.
 pub fn connection_ended() -> Error {
     Error::Bug("the connection to the message system ended".to_owned())
+}
+
+/// Returns the subject that a server does not permit, of which it says so in these words.
+pub fn denied_subject(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once('"')?;
+    rest.split_once('"').map(|(subject, _)| subject)
 }
 
 /// Bytes that a message may have at every server that is of use: what hosts and runs say of themselves is sent whole.
@@ -309,8 +340,16 @@ impl Shared {
                 {
                     logins_refused += 1;
                 }
-                Err(ConnectionEnd::Io(e)) if first.is_made() => tell(ClientEvent::Disconnected(e)),
+                Err(ConnectionEnd::Io(why)) if first.is_made() => {
+                    tell(ClientEvent::Disconnected { why, was_made: connected.is_some() });
+                }
                 Err(ConnectionEnd::Refused(why)) if first.is_made() => tell(ClientEvent::Refused(why)),
+                // Another may leave.
+                Err(ConnectionEnd::Refused(why @ ConnectionRefused::Full(_))) => {
+                    if self.miss(&mut first, &why, tell) == Missing::Late {
+                        return tell(ClientEvent::Never(why.into_error(&self.access)));
+                    }
+                }
                 Err(ConnectionEnd::Refused(why)) => return tell(ClientEvent::Never(why.into_error(&self.access))),
                 Err(ConnectionEnd::Io(e)) => {
                     if self.miss(&mut first, &e, tell) == Missing::Late {
@@ -326,7 +365,7 @@ impl Shared {
     }
 
     /// Handles that there is no first connection yet.
-    fn miss(&self, first: &mut FirstConnection, why: &io::Error, tell: &mut dyn FnMut(ClientEvent)) -> Missing {
+    fn miss(&self, first: &mut FirstConnection, why: &dyn fmt::Display, tell: &mut dyn FnMut(ClientEvent)) -> Missing {
         let missing = first.miss(self.started.elapsed());
         if missing == Missing::Told {
             tell(ClientEvent::NotYet(self.access.not_yet_reached(why, FIRST_CONNECTION)));
@@ -362,10 +401,11 @@ impl Shared {
         stream.set_read_timeout(Some(GREETING))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut incoming = Incoming { stream, tls: None, parser: Parser::default() };
-        let mut greeting = Greeting { stream: incoming.stream.try_clone()?, until: Instant::now() + PATIENCE, goes_on };
+        let mut greeting = Greeting { stream: incoming.stream.try_clone()?, since: Instant::now(), goes_on };
         let info = loop {
             match incoming.parser.next()? {
                 Some(Operation::Info(info)) => break info,
+                Some(Operation::Error(why)) => return Err(ConnectionRefused::of_server(why).into()),
                 Some(_) => {}
                 None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
             }
@@ -378,6 +418,9 @@ impl Shared {
         if tls {
             if !info.tls_required && !info.tls_available {
                 return Err(ConnectionRefused::NoTls.into());
+            }
+            if info.tls_verify {
+                return Err(ConnectionRefused::ClientCertificate.into());
             }
             let config = self.access.tls().map_err(ConnectionRefused::from)?;
             incoming.tls = Some(Arc::new(Tls::handshake(config, url.host(), &mut greeting)?));
@@ -392,7 +435,7 @@ impl Shared {
         loop {
             match incoming.parser.next()? {
                 Some(Operation::Pong) => break,
-                Some(Operation::Error(why)) => return Err(ConnectionRefused::Login(why).into()),
+                Some(Operation::Error(why)) => return Err(ConnectionRefused::of_server(why).into()),
                 Some(_) => {}
                 None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
             }
@@ -454,7 +497,7 @@ impl Shared {
                     // The server goes on after these, and ends the connection after all others.
                     Operation::Error(why) => match why.to_ascii_lowercase().contains("permissions violation") {
                         true => tell(ClientEvent::Denied(why)),
-                        false => return Err(ConnectionRefused::Login(why).into()),
+                        false => return Err(ConnectionRefused::of_server(why).into()),
                     },
                     Operation::Pong | Operation::Info(_) | Operation::Ok => {}
                 }
@@ -491,14 +534,14 @@ struct Incoming {
 /// A connection until the server has let this client in, which has to be soon, however much the server says until then.
 struct Greeting<'a> {
     stream: TcpStream,
-    until: Instant,
-    /// Returns true if the server is waited for any longer. Asked now and then.
+    since: Instant,
+    /// Returns true if the server is waited for any longer. Asked now and then, once it has been waited for.
     goes_on: &'a mut dyn FnMut() -> bool,
 }
 
 impl Read for Greeting<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        while Instant::now() < self.until && (self.goes_on)() {
+        while self.since.elapsed() < GREETING || self.since.elapsed() < PATIENCE && (self.goes_on)() {
             match self.stream.read(bytes) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 read => return read,
@@ -530,23 +573,13 @@ enum ConnectionEnd {
 
 impl From<io::Error> for ConnectionEnd {
     fn from(e: io::Error) -> ConnectionEnd {
-        ConnectionEnd::Io(e)
+        tls::refusal(&e).map_or(ConnectionEnd::Io(e), ConnectionEnd::Refused)
     }
 }
 
 impl From<ConnectionRefused> for ConnectionEnd {
     fn from(refused: ConnectionRefused) -> ConnectionEnd {
         ConnectionEnd::Refused(refused)
-    }
-}
-
-impl From<tls::HandshakeError> for ConnectionEnd {
-    fn from(e: tls::HandshakeError) -> ConnectionEnd {
-        match e {
-            tls::HandshakeError::UnknownAuthority(why) => ConnectionRefused::UnknownAuthority(why).into(),
-            tls::HandshakeError::Certificate(why) => ConnectionRefused::Certificate(why).into(),
-            tls::HandshakeError::Io(e) => e.into(),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::BrokerAccess;
-use crate::client::{BROKER_SILENCE, Client, ClientEvent, ConnectionRefused, FIRST_CONNECTION, Message};
+use crate::client::{BROKER_SILENCE, Client, ClientEvent, FIRST_CONNECTION, Message, Outage};
 pub use crate::jetstream::ChunkStorage;
 use crate::jetstream::{self, Answer};
 use crate::objects::far::{self, FarInput, ServedObjects};
@@ -264,9 +264,8 @@ impl Coordinator {
             room: run.most.unwrap_or(FIRST_SLOTS).min(FIRST_SLOTS),
             next_beat: Time::ZERO,
             next_look: Time::ZERO,
-            away_since: Some(Time::ZERO),
-            told_away: false,
-            refused: None,
+            outage: Outage::begun(),
+            told_not_yet: false,
             told_denied: false,
             progressed: false,
             cuts: 0,
@@ -416,17 +415,16 @@ struct CoordinatorThread {
     room: usize,
     next_beat: Time,
     next_look: Time,
-    /// Since when the broker could not be reached, and since when no host has served the run; and whether that was told.
-    away_since: Option<Time>,
-    told_away: bool,
-    /// Why there is no connection any more, if the server refuses one.
-    refused: Option<ConnectionRefused>,
+    outage: Outage,
+    /// True once the user was told that there is no first connection yet.
+    told_not_yet: bool,
     /// True once the user was told that something is not permitted.
     told_denied: bool,
     /// True once the outcomes of a chunk were taken.
     progressed: bool,
     /// Number of connections that were lost.
     cuts: u32,
+    /// Since when no host has served the run, and whether that was told.
     idle_since: Option<Time>,
     told_idle: bool,
     /// Since when chunks have waited for a second host; zero once that was told.
@@ -515,7 +513,7 @@ impl CoordinatorThread {
         self.say_control(true);
         self.client.publish(&jetstream::delete_stream(self.run), Some(&self.reply("end")), &[]);
         self.client.flush();
-        if self.broker == BrokerState::Never || self.away_since.is_some() {
+        if self.broker == BrokerState::Never || self.outage.is_on() {
             return;
         }
         let until = Instant::now() + LAST_WORDS;
@@ -523,7 +521,7 @@ impl CoordinatorThread {
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             match inputs.recv_timeout(left) {
                 Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == ended => return,
-                Ok(Input::Broker(ClientEvent::Disconnected(_))) | Err(_) => return,
+                Ok(Input::Broker(ClientEvent::Disconnected { .. })) | Err(_) => return,
                 Ok(_) => {}
             }
         }
@@ -560,17 +558,21 @@ impl CoordinatorThread {
         }
         let reached =
             !matches!(self.broker, BrokerState::Never | BrokerState::Away) && self.client.heard_within(BROKER_SILENCE);
-        match (reached, self.away_since) {
-            (true, Some(_)) => {
-                self.away_since = None;
+        match (reached, self.outage.is_on()) {
+            (true, true) => {
                 self.slots.broker_back(now);
-                if std::mem::take(&mut self.told_away) {
+                if self.outage.end() {
                     self.tell(RemoteEvent::News(self.access.reached_again()));
                 }
             }
-            (true, None) => self.slots.tick(now),
-            (false, None) => self.away_since = Some(now),
-            (false, Some(since)) => self.look_for_broker(since, now),
+            (true, false) => self.slots.tick(now),
+            (false, false) => self.outage.begin(),
+            // Of the first connection it is told otherwise.
+            (false, true) if self.broker == BrokerState::Never => {}
+            (false, true) => {
+                let news = self.outage.news(&self.access);
+                news.into_iter().for_each(|news| self.tell(RemoteEvent::News(news)));
+            }
         }
         if reached {
             self.look_for_hosts(now);
@@ -638,16 +640,6 @@ impl CoordinatorThread {
         self.tell(RemoteEvent::Failed(Error::Shared(why)));
     }
 
-    fn look_for_broker(&mut self, since: Time, now: Time) {
-        if self.broker == BrokerState::Never || now - since < TELL_AFTER {
-            return;
-        }
-        if !std::mem::replace(&mut self.told_away, true) {
-            let why = self.refused.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            self.tell(RemoteEvent::News(format!("{} cannot be reached{why}; the run waits for it", self.access)));
-        }
-    }
-
     fn look_for_hosts(&mut self, now: Time) {
         let (hosts, workers) = self.slots.serving();
         self.look_for_second_host(now);
@@ -694,8 +686,7 @@ impl CoordinatorThread {
         match event {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
-                self.refused = None;
-                if self.broker == BrokerState::Never && std::mem::take(&mut self.told_away) {
+                if self.broker == BrokerState::Never && self.told_not_yet {
                     self.tell(RemoteEvent::News(self.access.reached_at_last()));
                 }
                 self.ask_server_first();
@@ -705,17 +696,20 @@ impl CoordinatorThread {
                 }
             }
             ClientEvent::NotYet(said) => {
-                self.told_away = true;
+                self.told_not_yet = true;
                 self.tell(RemoteEvent::News(said));
             }
             ClientEvent::Never(why) => self.tell(RemoteEvent::Failed(why)),
-            ClientEvent::Disconnected(e) => {
+            ClientEvent::Disconnected { why, was_made } => {
                 self.broker = BrokerState::Away;
-                self.cut_off(&e);
+                if was_made {
+                    self.cut_off(&why);
+                }
             }
             ClientEvent::Refused(why) => {
                 self.broker = BrokerState::Away;
-                self.refused = Some(why);
+                let news = self.outage.refused(&self.access, &why);
+                news.into_iter().for_each(|news| self.tell(RemoteEvent::News(news)));
             }
             ClientEvent::Denied(why) => self.denied(&why),
             ClientEvent::Message(message, _held) => self.receive(message),
@@ -725,6 +719,9 @@ impl CoordinatorThread {
     /// Counts how often the server has ended the connection, which it does without a word where a client does not read as fast as
     /// it sends.
     fn cut_off(&mut self, why: &io::Error) {
+        if why.kind() == ErrorKind::TimedOut {
+            return;
+        }
         self.cuts += 1;
         if self.cuts == MANY_CUTS {
             self.tell(RemoteEvent::News(format!(

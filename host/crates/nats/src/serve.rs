@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message, Outage, connection_ended};
+use crate::client::{Client, ClientEvent, Message, Outage, connection_ended, denied_subject};
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -23,7 +23,7 @@ use wasmpool_core::policy::SandboxMode;
 use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::names::{HostLife, HostName, RunId};
-use wasmpool_hosts::notes::{self, Control, HostBeat, own_target};
+use wasmpool_hosts::notes::{self, Control, HostBeat, RefusalCause, own_target};
 use wasmpool_hosts::subjects;
 use wasmpool_run::error::Error;
 use wasmpool_run::spawn::ChildProgram;
@@ -41,6 +41,8 @@ const MOST_RUNS: usize = 64;
 /// Maximum number of reasons for leaving runs alone that a host tells.
 const MOST_REASONS: usize = 8;
 const MOST_ANNOUNCED: usize = 16 << 10;
+/// What is told of a run whose coordinator has said so.
+const ENDED: &str = "has ended";
 
 /// The settings of a host.
 #[derive(Clone, Debug)]
@@ -169,7 +171,7 @@ impl Serving {
             if self.begins.is_some_and(|at| at <= Instant::now()) {
                 self.begin(tell);
             }
-            self.look();
+            self.look(tell);
             self.outage.news(&self.context.settings.access).iter().for_each(|news| tell(news));
             self.context.client.flush();
             if self.has_left() {
@@ -242,15 +244,11 @@ impl Serving {
                 self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
-            ClientEvent::Disconnected(_) => {
+            ClientEvent::Disconnected { .. } => {
                 self.outage.begin();
                 Ok(())
             }
-            ClientEvent::Denied(why) => {
-                // Without permissions under its own name a host can do nothing.
-                let name = &self.context.settings.name;
-                Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), &why)))
-            }
+            ClientEvent::Denied(why) => self.denied(&why),
             ClientEvent::Message(message, _held) if message.subject == subjects::host(&self.context.settings.name) => {
                 self.hear_name(&message)
             }
@@ -259,6 +257,21 @@ impl Serving {
                 Ok(())
             }
         }
+    }
+
+    /// Handles that the server does not permit something. What only some runs need is a reason not to serve these.
+    fn denied(&mut self, why: &str) -> Result<(), Error> {
+        let HostSettings { name, access, .. } = &self.context.settings;
+        let Some(run) = denied_subject(why).and_then(|subject| subjects::objects_asked(subject, name)) else {
+            // Without the others a host can do nothing.
+            return Err(Error::BrokerLogin(access.denial(format_args!("a host of the name {name}"), why)));
+        };
+        if let Some(served) = self.runs.get_mut(&run) {
+            let why = access.denial("a run with these shared objects", why);
+            served.refuse(RefusalCause::Host, why, &self.context);
+            self.share();
+        }
+        Ok(())
     }
 
     /// Serves from now on, since no other has the host's name.
@@ -345,7 +358,7 @@ impl Serving {
         if let Some(served) = self.runs.get_mut(&run) {
             if served.is_coordinated_by(&control) {
                 match control.ended {
-                    true => self.drop_run(run, tell),
+                    true => self.drop_run(run, ENDED, tell),
                     false => served.heard_coordinator(),
                 }
                 return;
@@ -353,7 +366,7 @@ impl Serving {
             if !served.is_left_for(&control) {
                 return;
             }
-            self.drop_run(run, tell);
+            self.drop_run(run, ENDED, tell);
         }
         if control.ended {
             return;
@@ -367,10 +380,10 @@ impl Serving {
         }
     }
 
-    fn drop_run(&mut self, run: RunId, tell: &mut dyn FnMut(&str)) {
+    fn drop_run(&mut self, run: RunId, how: &str, tell: &mut dyn FnMut(&str)) {
         if let Some(served) = self.runs.remove(&run) {
             if let Some(task) = served.task_name() {
-                tell(&format!("the run of {} has ended", ForeignText::of(task)));
+                tell(&format!("the run of {} {how}", ForeignText::of(task)));
             }
             drop(served);
             self.share();
@@ -386,7 +399,7 @@ impl Serving {
         }
     }
 
-    fn look(&mut self) {
+    fn look(&mut self, tell: &mut dyn FnMut(&str)) {
         let now = Instant::now();
         if now >= self.next_beat {
             self.beat();
@@ -397,7 +410,7 @@ impl Serving {
             let gone: Vec<RunId> =
                 self.runs.iter().filter(|(_, served)| served.is_forgotten()).map(|(&run, _)| run).collect();
             for run in gone {
-                self.drop_run(run, &mut |_| {});
+                self.drop_run(run, "is dropped here, since its coordinator is not heard any more", tell);
             }
             let context = &self.context;
             self.runs.values_mut().for_each(|served| served.look(context));
@@ -464,7 +477,7 @@ pub fn hosts(
                     found.insert(host, beat);
                 }
             }
-            Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_)) => {}
+            Ok(ClientEvent::Disconnected { .. } | ClientEvent::Refused(_)) => {}
             Ok(ClientEvent::Denied(said)) => {
                 return Err(Error::BrokerLogin(access.denial("the list of hosts", &said)));
             }

@@ -147,8 +147,10 @@ impl Machine {
         if let Err(error) = operation.check_parts() {
             return Some(Err(error));
         }
-        if operation == Operation::Settle {
-            return Some(Ok(Reply::Done));
+        match operation {
+            Operation::Settle => return Some(Ok(Reply::Done)),
+            Operation::LastToken => return Some(Ok(Reply::Number(self.token))),
+            _ => {}
         }
         if let Operation::PollAny(ends) = operation {
             return self.poll_any(now, participant, ticket, &ends, timeout, fast, outputs);

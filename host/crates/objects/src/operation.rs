@@ -141,6 +141,9 @@ pub enum Operation {
     // The participant itself
     /// Answers `Done` once all is done that was sent before it, such as the release at the end of an item.
     Settle,
+    // All objects
+    /// The last token that was told to a holder of any of them. Answers `Number`.
+    LastToken,
 }
 
 /// Maximum number of parts of one request or answer, such as entries that are set at once. The manager handles one request at

@@ -39,7 +39,7 @@ fn needed(operation: &Operation) -> Needed {
         // Each of its ends is checked.
         PollAny(_) => Needed::Nothing,
         // Whoever has the numbers checks it.
-        Numbers(_) | Settle => Needed::Nothing,
+        Numbers(_) | Settle | LastToken => Needed::Nothing,
         JoinQueue | Size | IsEmpty | IsFull => Needed::Nothing,
         Acquire | Release | IsLocked | Slots | Token | WaitCondition | Notify { .. } => Needed::Nothing,
         Parties | Waiting | IsBroken | WaitBarrier | Abort | Reset => Needed::Nothing,

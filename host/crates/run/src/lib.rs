@@ -17,6 +17,7 @@ pub mod hashed;
 pub mod input;
 pub mod journal;
 pub mod links;
+pub mod locked;
 pub mod object_error;
 pub mod output;
 pub mod place;

@@ -124,7 +124,8 @@ fn resolve_map(map: &args::MapArgs, from: ArgOrigins<'_>, files: ConfigFiles) ->
         set_aside,
         ..many_items(&map.items, tasks, input, output_format, sourced!(from, map.delimiter), from)?
     };
-    let spec = resolve(&map.common, from, &files, work, items)?;
+    let elsewhere = items.via.is_some();
+    let spec = resolve(&map.common, from, &files, work, items, elsewhere)?;
     conflicts::of_many_items(&spec)?;
     streams::of_many_items(&spec.items)?;
     Ok(spec)
@@ -160,7 +161,8 @@ fn resolve_exec(exec: &args::ExecArgs, from: ArgOrigins<'_>, files: ConfigFiles)
         delimiter,
         from,
     )?;
-    let spec = resolve(&exec.common, from, &files, work, items)?;
+    let elsewhere = items.via.is_some();
+    let spec = resolve(&exec.common, from, &files, work, items, elsewhere)?;
     conflicts::of_many_items(&spec)?;
     streams::of_many_items(&spec.items)?;
     Ok(spec)
@@ -176,20 +178,23 @@ pub fn call(call: &args::CallArgs, from: ArgOrigins<'_>) -> Result<RunSpec<OneIt
     // A worker knows which of them are texts.
     let item = serde_json::Value::from(call.arguments.clone()).to_string();
     let task = files.task(&call.task);
-    let spec = resolve(&call.common, from, &files, work, OneItem { task, item, arguments: call.arguments.len() })?;
+    let items = OneItem { task, item, arguments: call.arguments.len() };
+    let spec = resolve(&call.common, from, &files, work, items, false)?;
     conflicts::of_determinism(&spec)?;
     conflicts::of_shares(&spec)?;
     conflicts::of_served_here(&spec)?;
     Ok(spec)
 }
 
-/// Resolves the options that all commands share, and adds what was resolved for one of them.
+/// Resolves the options that all commands share, and adds what was resolved for one of them. `elsewhere` says that tasks run on
+/// other machines, whose directories are granted.
 fn resolve<I>(
     common: &args::RunArgs,
     from: ArgOrigins<'_>,
     files: &ConfigFiles,
     work: WorkSpec,
     items: I,
+    elsewhere: bool,
 ) -> Result<RunSpec<I>, UsageError> {
     let (policy, manifest) = (files.policy.as_ref(), files.manifest());
     let deterministic = sourced!(from, common.deterministic);
@@ -210,7 +215,7 @@ fn resolve<I>(
     };
     let notes = match common.verbosity.quiet {
         true => Vec::new(),
-        false => notes::of(files.plugin.as_ref(), &narrowed, &short, GrantWords::to_option),
+        false => notes::of(files.plugin.as_ref(), &narrowed, &short, GrantWords::to_option, elsewhere),
     };
     Ok(RunSpec {
         work,

@@ -12,19 +12,23 @@ use wasmpool_run::place::{canonical_name, directory_of};
 /// Maximum number of requests, or of missing grants, that are listed one by one.
 const TOLD: usize = 10;
 
-/// Returns all notes, one line each. `grants` says how the user grants what is missing.
+/// Returns all notes, one line each. `grants` says how the user grants what is missing; with `elsewhere`, directories are those of
+/// other machines.
 pub fn of(
     plugin: Option<&PluginTask>,
     narrowed: &NarrowedGrants,
     short: &[String],
     grants: fn(&GrantWords) -> String,
+    elsewhere: bool,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(plugin) = plugin {
         notes.extend(link_to_task(&plugin.named, &plugin.wasm));
         notes.extend(of_plugin(narrowed, short, grants));
     }
-    notes.extend(links_to_grants(&narrowed.grants, plugin.map(|plugin| &plugin.manifest)));
+    if !elsewhere {
+        notes.extend(links_to_grants(&narrowed.grants, plugin.map(|plugin| &plugin.manifest)));
+    }
     notes
 }
 

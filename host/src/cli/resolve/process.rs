@@ -49,7 +49,7 @@ pub fn process(
         None => NarrowedGrants { grants, ..NarrowedGrants::default() },
     };
     Ok(ProcessSpec {
-        notes: notes::of(plugin.as_ref(), &narrowed, &short, GrantWords::to_entry),
+        notes: notes::of(plugin.as_ref(), &narrowed, &short, GrantWords::to_entry, false),
         function: manifest.and_then(|manifest| manifest.function.clone()),
         manifest: manifest.map(|manifest| manifest.path.clone()),
         task: plugin.as_ref().map_or_else(|| task.to_owned(), |plugin| plugin.wasm.clone()),

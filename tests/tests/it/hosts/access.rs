@@ -1,13 +1,16 @@
 //! Who gets in to the message system, and what it permits to whom: as `serve --print-permissions` prints it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{done, is_complete, long_run, numbers, via};
-use crate::support::broker::Broker;
+use crate::shared::orders;
+use crate::support::broker::{Broker, serving};
 use crate::support::guest::wat;
 use crate::support::nats::{Certificates, UserKey};
 use crate::support::run::{Run, map, wasmpool};
@@ -164,8 +167,7 @@ fn with_tls(certificates: &Certificates, more: &str) -> Option<Broker> {
 #[test]
 fn a_run_over_tls_is_as_any_other_and_no_server_is_believed_whose_certificate_is_wrong() {
     let folder = TempDir::new().unwrap();
-    let [right, wrong, old] = [("right", false), ("wrong", false), ("old", true)]
-        .map(|(name, old)| Certificates::new(folder.path(), name, old));
+    let [right, wrong] = ["right", "wrong"].map(|name| Certificates::new(folder.path(), name, |_| {}));
     let Some(broker) = with_tls(&right, "") else { return };
     let square = wat(SQUARE);
     let tls = broker.url().replace("nats://", "tls://");
@@ -184,17 +186,74 @@ fn a_run_over_tls_is_as_any_other_and_no_server_is_believed_whose_certificate_is
     refused(to(&tls), &["certificate is not accepted", "--tls-ca FILE"]);
     refused(
         authority(to(&tls.replace("127.0.0.1", "localhost")), &right),
-        &["certificate is not accepted", "localhost"],
+        &["certificate is not accepted: it is not for localhost but for 127.0.0.1"],
     );
     // Another authority would not help there.
     let other_name = authority(to(&tls.replace("127.0.0.1", "localhost")), &right).run().stderr;
     assert!(!other_name.contains("--tls-ca"), "{other_name}");
-    let Some(broker) = with_tls(&old, "") else { return };
+}
+
+/// Returns a run over a server that has these certificates, and of TLS this besides.
+fn over_tls(certificates: &Certificates, more: &str) -> Option<(Broker, Run)> {
+    let broker = with_tls(certificates, more)?;
     let tls = broker.url().replace("nats://", "tls://");
-    refused(
-        authority(via(&broker, map(&square)), &old).args(["--via", &tls]),
-        &["certificate is not accepted", "xpired"],
-    );
+    let run = via(&broker, map(&wat(SQUARE))).env("WASMPOOL_TLS_CA", &certificates.authority).args(["--via", &tls]);
+    Some((broker, run))
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told_in_plain_words() {
+    type Change = fn(&mut rcgen::CertificateParams);
+    let folder = TempDir::new().unwrap();
+    let cases: [(&str, Change, &str); 4] = [
+        ("old", |made| made.not_after = rcgen::date_time_ymd(2020, 1, 1), "it has expired: the server needs a new one"),
+        ("new", |made| made.not_before = rcgen::date_time_ymd(2090, 1, 1), "it is not valid yet: is the clock"),
+        (
+            "of-authority",
+            |made| made.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+            "it is that of an authority, or has signed itself",
+        ),
+        (
+            "of-client",
+            |made| made.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth],
+            "it is not for servers",
+        ),
+    ];
+    for (name, change, words) in cases {
+        let certificates = Certificates::new(folder.path(), name, change);
+        let Some((_broker, run)) = over_tls(&certificates, "") else { return };
+        let said = run.input("1\n").run().exits(2).stderr;
+        assert!(said.contains(&format!("its certificate is not accepted: {words}")), "{name}: {said}");
+        assert!(!said.contains("--tls-ca") && !said.contains("is the server started"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_of_its_clients_is_said_to_do_so() {
+    let folder = TempDir::new().unwrap();
+    let certificates = Certificates::new(folder.path(), "right", |_| {});
+    let more = format!(", ca_file: \"{}\", verify: true", certificates.authority.display());
+    let Some((_broker, run)) = over_tls(&certificates, &more) else { return };
+    refused(run, &["cannot be used: it wants a certificate of its clients"]);
+}
+
+#[test]
+fn a_server_with_an_old_tls_alone_is_said_to_have_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tls = format!("tls://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let info = b"INFO {\"max_payload\":1048576,\"tls_required\":true}\r\n";
+            // The alert that its version is not one of the client's.
+            const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 70];
+            let _ =
+                stream.write_all(info).and_then(|()| stream.read(&mut [0; 4096])).and_then(|_| stream.write_all(ALERT));
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    let certificates = Certificates::new(folder.path(), "any", |_| {});
+    let run = map(&wat(SQUARE)).args(["--via", &tls]).env("WASMPOOL_TLS_CA", &certificates.authority);
+    refused(run, &["cannot be used: it has no TLS 1.3"]);
 }
 
 #[test]
@@ -330,4 +389,57 @@ fn a_run_that_lacks_a_permission_ends_with_its_name() {
         assert!(said.contains("does not permit") && said.contains(begins), "{subject}: {said}");
         assert!(said.contains("--print-permissions"), "{subject}: {said}");
     }
+}
+
+#[test]
+fn a_host_without_a_permission_that_only_some_runs_need_refuses_those_and_serves_the_others() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    broker.key("a");
+    broker.forbid("wp.*.q.a");
+    broker.forbid("wp.s.*.a.*");
+    let mut host = broker.serve("a");
+    let _server = broker.serve_objects(folder.path(), "s", &["gate = \"lock\""]);
+    let mut plain = broker.via(map(&wat(SQUARE))).start();
+    let mut input = plain.stdin.take().expect("a pipe");
+    input.write_all(b"3\n").unwrap();
+    assert_eq!(plain.line().as_deref(), Some("9"));
+    for (share, subject) in [("gate=lock", ".q.a\""), ("gate@s", "\"wp.s.s.a.")] {
+        let said = broker.via(orders(&[share])).input("lock gate -\n").run().exits(2).stderr;
+        let expected = ["no host serves this run; a: ", "does not permit what a run with these shared objects needs"];
+        assert!(expected.iter().all(|part| said.contains(part)) && said.contains(subject), "{said}");
+    }
+    assert_eq!(host.said().matches("a run is not served: ").count(), 2, "{}", host.said());
+    assert!(!host.has_ended(), "{}", host.said());
+    input.write_all(b"4\n").unwrap();
+    drop(input);
+    assert_eq!(plain.line().as_deref(), Some("16"));
+    assert_eq!(plain.code(), 0, "{}", plain.said());
+}
+
+#[test]
+fn a_server_of_objects_that_lacks_a_permission_ends_with_its_name() {
+    let folder = TempDir::new().unwrap();
+    for subject in ["wp.s.*.w", "wp.s.*.*.*", "wp.s.*.*.*.p", "_INBOX.*.*.*.q", "_INBOX.*.*"] {
+        let Some(broker) = Broker::start() else { return };
+        broker.forbid(subject);
+        let said = broker.objects(folder.path(), "s", &["total = \"value:s64\""]).run().exits(2).stderr;
+        let begins = subject.split('*').next().expect("a part");
+        assert!(said.contains(&format!("\"{begins}")) && said.contains("--print-permissions"), "{subject}: {said}");
+        assert_eq!(said.matches("does not permit").count(), 1, "{subject}: {said}");
+    }
+}
+
+#[test]
+fn a_server_of_objects_whose_permission_is_withdrawn_ends_and_keeps_what_it_holds() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state.json");
+    let _host = broker.serve("a");
+    let mut server = serving(broker.objects(folder.path(), "s", &["total = \"value:s64\""]).arg("--state").arg(&state));
+    broker.via(orders(&["total@s"])).input("add total s64:5\n").run().exits(0);
+    broker.forbid("wp.s.*.*.*");
+    assert_eq!(server.code(), 2, "{}", server.said());
+    assert!(server.said().contains("Subscription to \"wp.s.s.*.*\""), "{}", server.said());
+    assert_eq!(fs::read_to_string(&state).unwrap().trim_end(), "{\"total\":5}");
 }

@@ -1,12 +1,13 @@
 //! Programs that have not reached the message system yet: each tells why after 2 s, in the same words, goes on if it is reached
 //! then, and ends after 10 s if it is not.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::support::broker::{Broker, free_port};
@@ -82,7 +83,8 @@ fn the_list_of_hosts_tells_why_there_is_no_connection_yet_and_ends_without_one()
     tells_and_ends(wasmpool().args(["hosts", "--via", &url]), &url, REFUSES);
 }
 
-/// Takes connections, and says this to each, and then the last byte of it again and again, if there is one.
+/// Takes connections, and says this to each, and then the last byte of it again and again, if there is one. What is behind a line
+/// it says to a client that has said something.
 fn poor_server(said: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("nats://{}", listener.local_addr().expect("it is bound"));
@@ -99,8 +101,10 @@ fn poor_server(said: &'static [u8]) -> String {
 }
 
 fn drip(mut stream: TcpStream, said: &[u8]) {
-    let (first, again) = said.split_at(said.len() - 1);
-    if stream.write_all(first).is_ok() {
+    let (line, rest) = said.split_at(said.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    let (first, again) = rest.split_at(rest.len() - 1);
+    let heard = stream.write_all(line).and_then(|()| if line.is_empty() { Ok(0) } else { stream.read(&mut [0; 4096]) });
+    if heard.and_then(|_| stream.write_all(first)).is_ok() {
         while stream.write_all(again).is_ok() {
             sleep(Duration::from_millis(50));
         }
@@ -155,4 +159,17 @@ fn whoever_waits_for_the_first_connection_goes_on_once_it_is_there() {
     let list = broker.via(wasmpool().arg("hosts"));
     let mut list = later(&mut broker, list);
     assert!(list.line().is_some_and(|line| line.starts_with("a\t")), "{}", list.said());
+}
+
+#[test]
+fn a_run_waits_for_a_server_that_is_full_and_goes_on_once_another_has_left() {
+    let Some(broker) = Broker::configured("max_connections: 2", None) else { return };
+    let (_host, other) = (broker.serve("a"), broker.serve("b"));
+    let mut run = broker.via(a_run(&broker.url())).start();
+    let first = not_yet(&broker.url(), "it refuses the connection: maximum connections exceeded");
+    until("it tells that the server is full", || run.said().contains(&first).then_some(()));
+    other.signal(Signal::SIGTERM);
+    assert_eq!(run.line().as_deref(), Some("9"));
+    assert_eq!(run.code(), 0, "{}", run.said());
+    assert!(!run.said().contains("--nkey"), "{}", run.said());
 }

@@ -10,8 +10,8 @@ use crate::support::broker::Broker;
 use crate::support::guest::wat;
 use crate::support::host::Host;
 use crate::support::run::{Run, map};
-use crate::support::until;
 use crate::support::wat::{COUNT_TO, SQUARE};
+use crate::support::{HANG, until, until_within};
 
 /// An item that takes some seconds.
 const LONG: &str = "3000000000\n";
@@ -179,4 +179,94 @@ fn a_host_tells_that_the_message_system_is_gone_and_that_it_is_there_again() {
     broker.start_again();
     tells(&host, "is there again");
     assert_eq!(host.said().matches("cannot be reached").count(), 1, "{}", host.said());
+}
+
+#[test]
+fn a_host_whose_terminal_is_closed_finishes_what_it_holds() {
+    let Some(broker) = Broker::start() else { return };
+    let mut host = broker.serve("a");
+    let mut run = long(&broker).start();
+    host.busy_worker();
+    host.signal(Signal::SIGHUP);
+    assert_eq!(run.line().as_deref(), Some(LONG.trim_end()));
+    assert_eq!(host.code(), 0, "{}", host.said());
+    assert!(host.said().contains("finishing what it holds"), "{}", host.said());
+    assert_eq!(run.code(), 0, "{}", run.said());
+}
+
+#[test]
+fn a_run_whose_message_system_is_down_does_not_speak_of_its_configuration() {
+    let Some(mut broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let mut run = broker.via(map(&wat(SQUARE))).start();
+    let mut input = run.stdin.take().expect("a pipe");
+    input.write_all(b"3\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("9"));
+    // Until this is told, it is tried more often than a connection may be lost.
+    broker.kill();
+    tells(&run, "cannot be reached; it is tried again");
+    broker.start_again();
+    tells(&run, "is there again");
+    input.write_all(b"4\n").unwrap();
+    drop(input);
+    assert_eq!(run.line().as_deref(), Some("16"));
+    assert_eq!(run.code(), 0, "{}", run.said());
+    let said = run.said();
+    assert!(!said.contains("max_pending"), "{said}");
+    assert_eq!(said.matches("cannot be reached").count(), 1, "{said}");
+}
+
+/// It takes a minute, after which nobody else waits for the coordinator either.
+#[test]
+fn a_host_tells_that_it_drops_a_run_whose_coordinator_is_gone() {
+    let Some(broker) = Broker::start() else { return };
+    let host = broker.serve("a");
+    let mut run = broker.via(map(&wat(SQUARE))).start();
+    let mut input = run.stdin.take().expect("a pipe");
+    input.write_all(b"3\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("9"));
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    until_within(HANG, "the run is dropped", || {
+        host.said().contains("is dropped here, since its coordinator is not heard any more").then_some(())
+    });
+    until("its workers end", || host.descendants().is_empty().then_some(()));
+}
+
+#[test]
+fn a_limit_that_is_a_hosts_policys_is_told_as_such_also_in_deterministic_runs() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "[limits]\ntimeout = '300ms'\nmemory = '512MiB'\n[grants]\ndir = ['gone::/any']\n")
+        .unwrap();
+    let host = crate::support::broker::serving(broker.host("strict").arg("--policy").arg(&policy));
+    assert!(host.said().contains("gone, and runs that ask for it are refused until it is there"), "{}", host.said());
+    let run = |more: &[&str], item: &str| broker.via(map(&wat(COUNT_TO))).args(more).input(item.to_owned()).run();
+    for more in [&["--timeout", "600s"][..], &["--deterministic", "--fuel", "100000000000000"]] {
+        let said = run(more, "9000000000000\n").exits(1).stderr;
+        let limit = "it did not end within --timeout 300ms; the policy of host strict allows no more";
+        assert!(said.contains(limit), "{more:?}: {said}");
+    }
+    // What the policy does not limit is told as ever, and what is within it runs.
+    let said = run(&["--timeout", "100ms"], "9000000000000\n").exits(1).stderr;
+    assert!(said.contains("within --timeout 100ms") && !said.contains("policy"), "{said}");
+    assert_eq!(run(&["--deterministic"], "1000\n").exits(0).text(), "1000\n");
+}
+
+/// The link is on this machine, and not on a host that may have a directory there.
+#[test]
+fn a_directory_of_hosts_is_not_looked_up_on_the_coordinators_disk() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    let _host = broker.serve("a");
+    let run = |directory: &std::path::Path| {
+        let granted = format!("{}::/m", directory.display());
+        broker.via(map(&wat(SQUARE))).args(["--dir", &granted]).input("3\n")
+    };
+    let said = run(&link).run().exits(2).stderr;
+    assert!(said.contains("its policy does not give the directory") && !said.contains("by a link"), "{said}");
+    run(&folder.path().join("only-on-hosts")).arg("--dry-run").run().exits(0);
 }

@@ -178,12 +178,14 @@ fn a_server_that_stood_still_while_another_took_its_name_steps_down() {
     let Some(broker) = Broker::start() else { return };
     let (folder, objects) = (TempDir::new().unwrap(), ["total = \"value:s64\"", "jobs = \"queue\""]);
     let state = folder.path().join("state.json");
-    let serve = || serving(broker.objects(folder.path(), "s", &objects).arg("--state").arg(&state));
-    let mut stopped = serve();
+    // The other is on another machine.
+    let elsewhere = folder.path().join("elsewhere.json");
+    let serve = |state: &Path| serving(broker.objects(folder.path(), "s", &objects).arg("--state").arg(state));
+    let mut stopped = serve(&state);
     let _hosts = [broker.serve_with("a", 2), broker.serve_with("b", 2)];
     run(&broker, &["total@s"], "add total s64:5\n");
     stopped.signal(Signal::SIGSTOP);
-    let other = serve();
+    let other = serve(&elsewhere);
     let mut waiting = over(&broker, &["jobs@s", "total@s"]).args(["--timeout", "10m"]);
     waiting = waiting.input("add total s64:1 ; get jobs -\n");
     let mut waiting = waiting.start();
@@ -199,7 +201,7 @@ fn a_server_that_stood_still_while_another_took_its_name_steps_down() {
     assert_eq!(waiting.code(), 0, "{}", waiting.said());
     assert!(!state.exists(), "the server that stepped down has written what it had");
     end(other);
-    assert_eq!(read(&state)["total"], 1);
+    assert_eq!(read(&elsewhere)["total"], 1);
 }
 
 #[test]
@@ -240,6 +242,9 @@ fn a_file_that_cannot_be_served_is_refused_with_the_way_out() {
     fs::write(&state, "{\"jobs\": 5}").unwrap();
     refused(&serve("s", &["jobs = \"queue\""]).arg("--state").arg(&state).run(), &["state.json", "jobs"]);
     assert_eq!(fs::read_to_string(&state).unwrap(), "{\"jobs\": 5}");
+    fs::write(&state, "{\"others\": []}").unwrap();
+    let unknown = serve("s", &["jobs = \"queue\""]).arg("--state").arg(&state).run();
+    refused(&unknown, &["no shared object `others`", "name it in [share]"]);
     let host = serve("s", &["jobs = \"queue\""]).env("WASMPOOL_NKEY", broker.nkey("a")).run();
     refused(&host, &["does not permit", "--print-permissions"]);
 }
@@ -270,4 +275,79 @@ fn a_host_speaks_to_a_server_under_its_own_name_only() {
     }
     assert_eq!(hostile.settle(), Vec::<String>::new());
     assert_eq!(run(&broker, &["gate@s"], "lock gate - ; unlock gate ; locked gate\n"), ["acquired ok false"]);
+}
+
+#[test]
+fn a_second_server_with_the_same_file_of_its_state_is_refused() {
+    let Some(broker) = Broker::start() else { return };
+    let (folder, objects) = (TempDir::new().unwrap(), ["total = \"value:s64\""]);
+    let state = folder.path().join("state.json");
+    let named = |name: &str| {
+        let run = broker.objects(folder.path(), "s", &objects).args(["--name", name]);
+        run.arg("--state").arg(&state)
+    };
+    let first = serving(named("one"));
+    let _host = broker.serve("a");
+    run(&broker, &["total@one"], "add total s64:3\n");
+    let other = ["uses the file", "state.json of --state", &format!("process {}", first.pid()), "name another file"];
+    refused(&named("two").run(), &other);
+    // It is the same file by another path, too.
+    let link = folder.path().join("link.json");
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    let by_link = broker.objects(folder.path(), "s", &objects).args(["--name", "two"]).arg("--state").arg(&link);
+    refused(&by_link.run(), &["uses the file", &format!("process {}", first.pid())]);
+    end(first);
+    assert_eq!(read(&state), json!({ "total": 3 }));
+    let again = serving(named("two"));
+    assert_eq!(run(&broker, &["total@two"], "load total\n"), ["3"]);
+    end(again);
+}
+
+/// As if the clock had been ahead when the first were given: where it is now, tokens would begin below them.
+#[test]
+fn tokens_never_go_back_over_a_restart_of_their_server_also_after_a_kill() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state.json");
+    let serve = || serving(broker.objects(folder.path(), "s", &["gate = \"lock\""]).arg("--state").arg(&state));
+    let _host = broker.serve("a");
+    let token = || -> u64 {
+        let came = run(&broker, &["gate@s"], "lock gate - ; token gate ; unlock gate\n");
+        let mut words = came[0].split(' ').filter_map(|word| word.parse().ok());
+        words.next_back().unwrap_or_else(|| panic!("no token: {came:?}"))
+    };
+    let server = serve();
+    let first = token();
+    end(server);
+    assert_eq!(read(&state), json!({ "@token": first }));
+    let ahead = first + 1_000_000_000_000;
+    fs::write(&state, json!({ "@token": ahead }).to_string()).unwrap();
+    let mut server = serve();
+    let second = token();
+    assert!(second > ahead, "{second} after {ahead}");
+    // The file knows nothing of it.
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    assert_eq!(read(&state), json!({ "@token": ahead }));
+    let server = serve();
+    let third = token();
+    assert!(third > second, "{third} after {second}");
+    end(server);
+    assert_eq!(read(&state), json!({ "@token": third }));
+    // A run may begin with such a file.
+    let filled = orders(&["gate=lock"]).arg("--share-in").arg(&state).input("lock gate - ; token gate\n").run();
+    assert!(filled.exits(0).text().contains(&(third + 1).to_string()));
+}
+
+#[test]
+fn a_server_whose_terminal_is_closed_ends_as_one_that_is_told_to() {
+    let Some(broker) = Broker::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state.json");
+    let mut server = serving(broker.objects(folder.path(), "s", &["total = \"value:s64\""]).arg("--state").arg(&state));
+    let _host = broker.serve("a");
+    run(&broker, &["total@s"], "add total s64:7\n");
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.code(), 0, "{}", server.said());
+    assert_eq!(read(&state), json!({ "total": 7 }));
 }

@@ -181,17 +181,15 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes certificates for a server at 127.0.0.1, which are not valid any more if `expired`.
-    pub fn new(folder: &Path, name: &str, expired: bool) -> Certificates {
-        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    /// Makes certificates for a server at 127.0.0.1, of which that of the server is changed before it is signed.
+    pub fn new(folder: &Path, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Certificates {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
         let mut of_authority = CertificateParams::default();
         of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().expect("a key");
         let authority = of_authority.self_signed(&authority_key).expect("a certificate");
         let mut of_server = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
-        if expired {
-            of_server.not_after = date_time_ymd(2020, 1, 1);
-        }
+        change(&mut of_server);
         let key = KeyPair::generate().expect("a key");
         let certificate = of_server.signed_by(&key, &Issuer::new(of_authority, authority_key)).expect("a certificate");
         let write = |part: &str, text: String| {

@@ -17,25 +17,37 @@ pub struct Outage {
 }
 
 impl Outage {
+    /// Returns a time without a connection that begins now.
+    pub fn begun() -> Outage {
+        Outage { since: Some(Instant::now()), ..Outage::default() }
+    }
+
     /// Records that there is no connection.
     pub fn begin(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 
+    /// Returns true if there is no connection.
+    pub fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Returns what the user is to be told of a connection that is refused, once for each outage.
     pub fn refused(&mut self, access: &BrokerAccess, why: &ConnectionRefused) -> Option<String> {
+        self.begin();
         (!std::mem::replace(&mut self.is_refusal_told, true)).then(|| format!("{access}: {why}; it is tried again"))
     }
 
-    /// Records that there is one.
-    pub fn end(&mut self) {
-        *self = Outage::default();
+    /// Records that there is one. Returns true if the user was told that there is none.
+    pub fn end(&mut self) -> bool {
+        let Outage { is_told, is_refusal_told, .. } = std::mem::take(self);
+        is_told || is_refusal_told
     }
 
     /// Returns what the user is to be told now, once for each outage. Asked now and then.
     pub fn news(&mut self, access: &BrokerAccess) -> Option<String> {
         let is_long = self.since.is_some_and(|since| since.elapsed() >= TELL_AFTER);
-        (is_long && !std::mem::replace(&mut self.is_told, true))
+        (is_long && !self.is_refusal_told && !std::mem::replace(&mut self.is_told, true))
             .then(|| format!("{access} cannot be reached; it is tried again"))
     }
 }

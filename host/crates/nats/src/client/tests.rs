@@ -54,3 +54,29 @@ fn a_server_that_ends_a_connection_which_it_had_let_in_is_told_with_its_reason()
         "{told:?}"
     );
 }
+
+#[test]
+fn a_server_that_is_full_is_tried_again_until_it_lets_the_client_in() {
+    const FULL: &str = "-ERR 'maximum connections exceeded'\r\n";
+    let events = told(&[FULL, FULL, FULL, "PONG\r\n"]);
+    let connected = events.iter().find(|event| !matches!(event, ClientEvent::NotYet(_))).expect("something is told");
+    assert!(matches!(connected, ClientEvent::Connected(_)), "{connected:?}");
+}
+
+#[test]
+fn a_server_that_is_full_is_no_matter_of_keys() {
+    let why = ConnectionRefused::of_server("'maximum account active connections exceeded'".to_owned());
+    let access = BrokerAccess::new(BrokerUrl::parse("nats://127.0.0.1").expect("a URL"), None, None).expect("no file");
+    assert!(matches!(why.into_error(&access), Error::Broker(why) if why.contains("connections exceeded")));
+}
+
+#[test]
+fn the_subject_that_is_denied_is_read_from_the_servers_words() {
+    for (why, subject) in [
+        ("Permissions Violation for Publish to \"wp.1.q.a\"", Some("wp.1.q.a")),
+        ("Permissions Violation for Subscription to \"wp.*.k\" using queue \"x\"", Some("wp.*.k")),
+        ("Permissions Violation", None),
+    ] {
+        assert_eq!(denied_subject(why), subject);
+    }
+}

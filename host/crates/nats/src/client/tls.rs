@@ -8,34 +8,61 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
+
+use super::ConnectionRefused;
 
 /// Maximum number of bytes that are sealed at a time, so that the library keeps no more.
 const PIECE: usize = 16 << 10;
 
-/// Error: there is no TLS between this side and the server.
-#[derive(Debug)]
-pub enum HandshakeError {
-    /// No authority that is believed has signed the server's certificate.
-    UnknownAuthority(String),
-    /// The server is not believed to be the one that was named, for another reason.
-    Certificate(String),
-    Io(io::Error),
+/// Returns why one side refuses the other, if that is what this error says.
+pub fn refusal(error: &io::Error) -> Option<ConnectionRefused> {
+    use rustls::{Error, PeerIncompatible};
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        // An authority of the same name as the one that is believed has another key.
+        Error::InvalidCertificate(why @ (CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            Some(ConnectionRefused::UnknownAuthority(in_words(why)))
+        }
+        Error::InvalidCertificate(why) => Some(ConnectionRefused::Certificate(in_words(why))),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => Some(ConnectionRefused::ClientCertificate),
+        Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => Some(ConnectionRefused::OldTls),
+        _ => None,
+    }
 }
 
-impl From<io::Error> for HandshakeError {
-    fn from(e: io::Error) -> HandshakeError {
-        match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            // An authority of the same name as the one that is believed has another key.
-            Some(
-                why @ rustls::Error::InvalidCertificate(
-                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
-                ),
-            ) => HandshakeError::UnknownAuthority(why.to_string()),
-            Some(why @ rustls::Error::InvalidCertificate(_)) => HandshakeError::Certificate(why.to_string()),
-            _ => HandshakeError::Io(e),
+/// Says what is wrong with a certificate, and what helps.
+fn in_words(error: &CertificateError) -> String {
+    use CertificateError::*;
+    let said = match error {
+        UnknownIssuer => "no authority that is believed has signed it",
+        BadSignature => "another authority has signed it, of the same name as one that is believed",
+        Expired | ExpiredContext { .. } => "it has expired: the server needs a new one",
+        NotValidYet | NotValidYetContext { .. } => "it is not valid yet: is the clock of this machine right?",
+        InvalidPurpose | InvalidPurposeContext { .. } => {
+            "it is not for servers: its extended key usage has no serverAuth"
         }
-    }
+        BadEncoding => "it cannot be read",
+        NotValidForNameContext { expected, presented } => {
+            let names: Vec<&str> = presented.iter().map(|name| plain_name(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            return format!("it is not for {} but for {names}: name the server as it does", expected.to_str());
+        }
+        // The library has no name of its own for it.
+        Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is that of an authority, or has signed itself: the server needs one that an authority has signed for it, with CA:FALSE"
+        }
+        other => return other.to_string(),
+    };
+    said.to_owned()
+}
+
+/// Returns the name in the library's words for one, such as `DnsName("localhost")`.
+fn plain_name(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// One connection's TLS.
@@ -48,11 +75,7 @@ pub struct Tls {
 
 impl Tls {
     /// Agrees with the server on keys, once its certificate is found to be for this host.
-    pub fn handshake(
-        config: Arc<ClientConfig>,
-        host: &str,
-        stream: &mut (impl Read + Write),
-    ) -> Result<Tls, HandshakeError> {
+    pub fn handshake(config: Arc<ClientConfig>, host: &str, stream: &mut (impl Read + Write)) -> io::Result<Tls> {
         let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(config, host).map_err(io::Error::other)?;
         while connection.is_handshaking() {

@@ -32,6 +32,9 @@ pub struct ServerInfo {
     pub tls_required: bool,
     #[serde(default)]
     pub tls_available: bool,
+    /// True if the server wants a certificate of its clients.
+    #[serde(default)]
+    pub tls_verify: bool,
     /// What a client has to sign to log in.
     #[serde(default)]
     pub nonce: Option<String>,

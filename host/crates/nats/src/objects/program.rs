@@ -37,6 +37,8 @@ struct Asking {
     /// Where packets go, once this program takes part.
     inbox: Arc<OnceLock<NearInbox>>,
     longest_part: usize,
+    /// Where this program speaks later: whether it may is found out before the server has answered.
+    needed: Option<String>,
 }
 
 /// The objects of a server.
@@ -66,13 +68,15 @@ pub fn ask(access: &BrokerAccess, server: &HostName, tell: &mut dyn FnMut(&str))
 /// As [`ask`]; [`Error::System`] if there is no room for a thread.
 pub fn connect(access: &BrokerAccess, server: &HostName) -> Result<(SharedObjects, FoundObjects), Error> {
     let mut asking = Asking::start(access, server)?;
-    let found = asking.ask(&mut |_| {})?;
-    let Asking { program, life, client, inbox, longest_part, .. } = asking;
     let machine = HostName::of_text(&machine_name());
-    let site = SiteName { host: machine, run: program, is_program: true };
+    let site = SiteName { host: machine, run: asking.program, is_program: true };
+    let subject = subjects::server(server, &site);
+    asking.needed = Some(subject.clone());
+    let found = asking.ask(&mut |_| {})?;
+    let Asking { life, client, inbox, longest_part, .. } = asking;
     let route = Route {
         client: Arc::new(client),
-        subject: subjects::server(server, &site),
+        subject,
         life,
         far: Some(found.life),
         longest_part,
@@ -118,6 +122,7 @@ impl Asking {
             events,
             inbox,
             longest_part: 1,
+            needed: None,
         })
     }
 
@@ -147,7 +152,7 @@ impl Asking {
                     }
                     std::thread::sleep(AGAIN);
                 }
-                Ok(ClientEvent::Disconnected(_) | ClientEvent::Refused(_) | ClientEvent::Message(..))
+                Ok(ClientEvent::Disconnected { .. } | ClientEvent::Refused(_) | ClientEvent::Message(..))
                 | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(connection_ended()),
             }
@@ -159,6 +164,8 @@ impl Asking {
                 )));
             }
             if reached.is_some() {
+                // Nobody reads the first.
+                self.needed.iter().for_each(|subject| self.client.publish(subject, None, &[]));
                 self.client.publish(&question, Some(&reply), &[]);
                 self.client.flush();
             }

@@ -17,6 +17,7 @@ use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::names::{HostName, RunId};
 use wasmpool_hosts::notes::{self, ServerNote};
 use wasmpool_hosts::subjects;
+use wasmpool_hosts::tunnel::far::SiteName;
 use wasmpool_run::error::Error;
 use wasmpool_run::shared::{SharedEvent, SharedObjects};
 
@@ -55,6 +56,15 @@ impl ServerEnd {
     }
 }
 
+/// Why a server ended whose objects are as they are to be kept.
+#[derive(Debug)]
+pub enum ServiceEnd {
+    /// It was told to end.
+    Told,
+    /// The message system does not permit what it needs.
+    Denied(Error),
+}
+
 /// A server of shared objects, which serves until it is told to end.
 #[derive(Debug)]
 pub struct ObjectsServer {
@@ -79,6 +89,7 @@ impl ObjectsServer {
     ///
     /// # Errors
     ///
+    /// Objects that were served are not to be kept after an error: they are lost, or others use those of another server.
     /// [`Error::Broker`] if the message system cannot be reached at the start, or has another server of this name, also if that
     /// has begun while nothing was heard of this one;
     /// [`Error::BrokerLogin`] if it does not permit this; [`Error::Shared`] if the process that keeps the objects is lost.
@@ -87,7 +98,7 @@ impl ObjectsServer {
         objects: &Arc<SharedObjects>,
         grants: &SharedGrants,
         tell: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<ServiceEnd, Error> {
         let ObjectsServer { access, name, inputs, sender } = self;
         let lost = sender.clone();
         let _listening = objects.listen(Box::new(move |event| {
@@ -165,7 +176,7 @@ impl Serving {
         objects: &Arc<SharedObjects>,
         grants: &SharedGrants,
         tell: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<ServiceEnd, Error> {
         let mut served = None;
         let ended = self.serve_until_told(inputs, far, &mut served, objects, grants, tell);
         if let Some(served) = served {
@@ -182,13 +193,16 @@ impl Serving {
         objects: &Arc<SharedObjects>,
         grants: &SharedGrants,
         tell: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<ServiceEnd, Error> {
         let mut far = Some(far);
         loop {
             match inputs.recv_timeout(AGAIN) {
-                Ok(Input::Broker(event)) => self.hear(event, tell)?,
+                Ok(Input::Broker(event)) => match self.hear(event, tell) {
+                    Err(why @ Error::BrokerLogin(_)) if served.is_some() => return Ok(ServiceEnd::Denied(why)),
+                    heard => heard?,
+                },
                 Ok(Input::Lost(why)) => return Err(why),
-                Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(ServiceEnd::Told),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let alone =
@@ -196,6 +210,7 @@ impl Serving {
             if let Some(far) = far.take_if(|_| alone) {
                 self.note.serves = true;
                 subjects::server_of_all(&self.name).iter().for_each(|subject| self.client.subscribe(subject));
+                self.try_to_answer()?;
                 let (client, objects) = (self.client.clone(), objects.clone());
                 *served = Some(ServedObjects::start(far, client, objects, grants, self.note.life)?);
                 let names: Vec<&str> = self.note.objects.iter().map(|grant| grant.spec.name.as_str()).collect();
@@ -209,6 +224,13 @@ impl Serving {
             self.outage.news(&self.access).iter().for_each(|news| tell(news));
             self.client.flush();
         }
+    }
+
+    /// Sends what nobody hears to where a host would be answered: whether that is permitted is to be known before a host asks.
+    fn try_to_answer(&self) -> Result<(), Error> {
+        let site = SiteName::of_host(self.name.clone(), RunId(random::bytes()?));
+        self.client.publish(&subjects::objects_answer(&site, self.note.life), None, &[]);
+        Ok(())
     }
 
     /// Tells all who use the objects that they are no more. When it returns, nobody has a part in them.
@@ -230,7 +252,7 @@ impl Serving {
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             match inputs.recv_timeout(left) {
                 Ok(Input::Broker(ClientEvent::Message(message, _))) if message.subject == last => return,
-                Ok(Input::Broker(ClientEvent::Disconnected(_)) | Input::Leave) | Err(_) => return,
+                Ok(Input::Broker(ClientEvent::Disconnected { .. }) | Input::Leave) | Err(_) => return,
                 Ok(_) => {}
             }
         }
@@ -261,7 +283,7 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Never(why) => Err(why),
-            ClientEvent::Disconnected(_) => {
+            ClientEvent::Disconnected { .. } => {
                 self.outage.begin();
                 // What was asked is not answered.
                 self.asks = None;
@@ -271,14 +293,7 @@ impl Serving {
                 self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
-            ClientEvent::Denied(why) => {
-                let said = access.denial("serving shared objects", &why);
-                if self.note.serves {
-                    tell(&said);
-                    return Ok(());
-                }
-                Err(Error::BrokerLogin(said))
-            }
+            ClientEvent::Denied(why) => Err(Error::BrokerLogin(access.denial("serving shared objects", &why))),
             ClientEvent::Message(message, _held) => self.receive(&message),
         }
     }

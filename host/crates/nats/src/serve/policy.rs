@@ -1,8 +1,11 @@
 //! What a host allows the runs of others: the limits that it bounds, and what it grants.
 
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
+use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
 use wasmpool_core::text::{QuotedName, bytes_said};
 use wasmpool_hosts::notes::{AskedDirectory, AskedGrants};
@@ -41,12 +44,36 @@ pub enum NotAllowed {
     Deterministic { allowed: String, wanted: String },
 }
 
+impl LimitBounds {
+    /// Returns true if an item with these limits failed by one that is as large as this allows.
+    pub fn hold(&self, limits: &ItemLimits, failed: FailureKind) -> bool {
+        match failed {
+            FailureKind::Timeout => self.timeout == Some(limits.timeout),
+            FailureKind::Memory => self.memory == Some(limits.memory),
+            FailureKind::Fuel => self.fuel.is_some() && self.fuel == limits.fuel,
+            FailureKind::OutputTooLarge => self.max_output == Some(limits.max_output),
+            _ => false,
+        }
+    }
+}
+
 impl HostPolicy {
+    /// Returns the directories that there are not at this moment, each with the reason.
+    pub fn missing_directories(&self) -> Vec<(&Path, io::Error)> {
+        let missing = |given: &DirectoryGrant| match fs::metadata(&given.host) {
+            Ok(found) if found.is_dir() => None,
+            Ok(_) => Some(ErrorKind::NotADirectory.into()),
+            Err(e) => Some(e),
+        };
+        self.directories.iter().filter_map(|given| Some((given.host.as_path(), missing(given)?))).collect()
+    }
+
     /// Returns the call with limits that this policy allows.
     ///
     /// # Errors
     ///
-    /// [`NotAllowed`] if the limits of a deterministic run are larger: with others its results would be others.
+    /// [`NotAllowed`] if the limits of a deterministic run are larger: with others its results would be others. Its timeout is no
+    /// such limit: the run has one that is far away, for what costs time and no fuel, and an item that this ends early fails by it.
     pub fn bound(&self, call: TaskCall) -> Result<TaskCall, NotAllowed> {
         let LimitBounds { timeout, memory, fuel, max_output } = self.limits;
         let asked = call.limits;
@@ -57,12 +84,10 @@ impl HostPolicy {
             max_output: smaller(asked.max_output, max_output),
         };
         let instructions = |fuel: Option<u64>| format!("{} instructions", fuel.unwrap_or(u64::MAX));
-        let seconds = |time: Duration| format!("{} s for each item", time.as_secs_f64());
         let differs = [
             (held.memory < asked.memory, bytes_said(held.memory), bytes_said(asked.memory)),
             (held.max_output < asked.max_output, bytes_said(held.max_output), bytes_said(asked.max_output)),
             (held.fuel != asked.fuel, instructions(held.fuel), instructions(asked.fuel)),
-            (held.timeout < asked.timeout, seconds(held.timeout), seconds(asked.timeout)),
         ];
         match differs.into_iter().find(|(differs, ..)| *differs && call.deterministic) {
             Some((_, allowed, wanted)) => Err(NotAllowed::Deterministic { allowed, wanted }),
@@ -136,10 +161,11 @@ mod tests {
             bounds in (prop::option::of(0..9u64), prop::option::of(0..9u64), prop::option::of(0..9u64)),
             (memory, fuel, output) in (0..9u64, prop::option::of(0..9u64), 0..9u64),
             deterministic in any::<bool>(),
+            timeout in prop::option::of(0..9u64),
         ) {
             let peer = |port: &u16| PeerGrant { host: "h".to_owned(), port: *port };
             let policy = HostPolicy {
-                limits: LimitBounds { timeout: None, memory: bounds.0, fuel: bounds.1, max_output: bounds.2 },
+                limits: LimitBounds { timeout: timeout.map(Duration::from_secs), memory: bounds.0, fuel: bounds.1, max_output: bounds.2 },
                 directories: given.iter().map(|&(at, writable)| directory(at, writable)).collect(),
                 peers: given_peers.iter().map(peer).collect(),
             };
@@ -166,7 +192,9 @@ mod tests {
                     prop_assert!(bounds.0.is_none_or(|most| bound.limits.memory <= most) && bound.limits.memory <= memory);
                     prop_assert!(bounds.1.is_none_or(|most| bound.limits.fuel.is_some_and(|fuel| fuel <= most)));
                     prop_assert!(bounds.2.is_none_or(|most| bound.limits.max_output <= most));
-                    prop_assert!(!deterministic || bound.limits == limits);
+                    prop_assert!(policy.limits.timeout.is_none_or(|most| bound.limits.timeout <= most));
+                    let untimed = ItemLimits { timeout: limits.timeout, ..bound.limits };
+                    prop_assert!(!deterministic || untimed == limits);
                 }
                 Err(e) => prop_assert!(deterministic, "{e}"),
             }

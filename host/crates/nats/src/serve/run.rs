@@ -445,13 +445,25 @@ impl ServedRun {
         }
         let since = *self.lacks_room_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= OTHERS_HAVE_ROOM {
-            self.terminate();
-            self.progress = too_much("an item of it is", context);
-            self.held.clear();
-            self.beat(context);
+            self.end_with(too_much("an item of it is", context), context);
         } else if never {
             self.leave(head.copy, context);
         }
+    }
+
+    /// Ends what runs of the run here, and serves it no more, for this reason.
+    pub fn refuse(&mut self, cause: RefusalCause, why: String, context: &HostContext) {
+        if !matches!(self.progress, Progress::Refused(_)) {
+            self.end_with(refuse(cause, why), context);
+        }
+    }
+
+    /// Ends what runs of the run here, since this is its state from now on.
+    fn end_with(&mut self, progress: Progress, context: &HostContext) {
+        self.terminate();
+        self.progress = progress;
+        self.held.clear();
+        self.beat(context);
     }
 
     /// Returns why the run is refused, once.
@@ -743,10 +755,7 @@ impl ServedRun {
                 }
             }
             ChunkState::Runs { .. } if size as u64 > context.room.get() => {
-                self.terminate();
-                self.progress = too_much("the results of its chunks are", context);
-                self.held.clear();
-                return self.beat(context);
+                return self.end_with(too_much("the results of its chunks are", context), context);
             }
             ChunkState::Runs { since, pieces, done } => {
                 context.take_room(size as u64);

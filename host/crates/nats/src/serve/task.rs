@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::HostSettings;
 use super::tunnels::ObjectsWay;
+use super::{HostSettings, LimitBounds};
 use wasmpool_core::guest_grants::GuestGrants;
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::Failure;
-use wasmpool_core::policy::TaskCall;
+use wasmpool_core::policy::{ItemLimits, TaskCall};
+use wasmpool_hosts::names::HostName;
 use wasmpool_hosts::notes::{self, Manifest};
 use wasmpool_hosts::outcomes::append;
 use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
@@ -103,7 +104,8 @@ fn run(work: TaskWork, tell: &Arc<dyn Fn(TaskNews) + Send + Sync>) -> Result<Run
     let key = ArtifactKey::of(&call);
     let prepare = |fresh| compile::prepare(&settings.program, &wasm, &key, &cache, fresh, &mut Unwatched);
     let prepared = prepare(false)?;
-    let mut sink = HostSink { tell: tell.clone(), ready: false, unwanted };
+    let (name, bounds) = (settings.name.clone(), settings.policy.limits);
+    let mut sink = HostSink { tell: tell.clone(), ready: false, unwanted, name, bounds, limits: call.limits };
     let mut supervisor = Supervisor::new(&prepared, &call, &directories, config, spares, &mut sink, &mailbox)?;
     if let Some(reached) = &reached {
         supervisor.share(reached.objects.clone(), call.given.shared.clone());
@@ -131,6 +133,10 @@ struct HostSink {
     tell: Arc<dyn Fn(TaskNews) + Send + Sync>,
     ready: bool,
     unwanted: UnwantedItems,
+    name: HostName,
+    /// What the policy of this host allows, and what items have.
+    bounds: LimitBounds,
+    limits: ItemLimits,
 }
 
 impl OutcomeSink for HostSink {
@@ -162,7 +168,10 @@ impl OutcomeSink for HostSink {
                 }
                 Recorded::Success
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                if self.bounds.hold(&self.limits, failure.kind) {
+                    failure.message += &format!("; the policy of host {} allows no more", self.name);
+                }
                 let bytes = notes::write(&failure);
                 write(OutcomeTag::Failure, &[&bytes]);
                 Recorded::Failure

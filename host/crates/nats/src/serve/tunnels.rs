@@ -97,6 +97,8 @@ impl ObjectsWay {
             whose,
             room: context.tunnels.room.clone(),
         };
+        // Nobody reads it. If it is not permitted, that is known before an item runs.
+        route.client.publish(&route.subject, None, &[]);
         let grants = SharedGrants { remote: true, ..shared.clone() };
         Ok(Some(ObjectsWay { run, grants, route, tunnels: context.tunnels.clone() }))
     }

@@ -211,6 +211,7 @@ fn operation<'a>(writer: &mut Writer<'a>, operation: &'a Operation) {
             writer.payload(request);
         }
         Operation::Settle => writer.u8(128),
+        Operation::LastToken => writer.u8(129),
     }
 }
 
@@ -282,6 +283,7 @@ fn read_operation(mut reader: Reader) -> Result<Operation, Malformed> {
         113 => Operation::Empty,
         120 => return Ok(Operation::Numbers(reader.payload()?)),
         128 => Operation::Settle,
+        129 => Operation::LastToken,
         _ => return Err(Malformed("an unknown operation")),
     };
     reader.end()?;

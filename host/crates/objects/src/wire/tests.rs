@@ -34,6 +34,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         Operation::IsLocked,
         Operation::Token,
         Operation::Settle,
+        Operation::LastToken,
         Operation::Slots,
         Operation::WaitCondition,
         Operation::IsSet,

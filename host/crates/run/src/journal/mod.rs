@@ -15,14 +15,12 @@ mod input;
 mod state;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 pub use error::{JournalError, OutputChange};
 use format::{JournalContents, RecordChain};
@@ -34,18 +32,15 @@ pub use state::{OverHosts, ReadRecord, WrittenRecord};
 
 use crate::aside::OpenDirectory;
 use crate::fresh::{self, NewFile};
+use crate::locked;
 use crate::place::{FileExtent, FileId, SameFile};
 use crate::rendered::RenderedOutcomes;
-use crate::scarce::{passes, patiently};
+use crate::scarce::patiently;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::text::ForeignText;
 
 /// Size in bytes up to which a journal is not rewritten; a larger one is rewritten when it has doubled.
 const SMALL: u64 = 16 << 20;
-/// Number of attempts to lock the journal. A lock may outlive its process for a moment: a child that is just being
-/// started holds it until it executes its program.
-const LOCK_TRIES: u32 = 20;
-const LOCK_AGAIN: Duration = Duration::from_millis(25);
 
 /// A journal that this process has locked.
 #[derive(Debug)]
@@ -331,28 +326,16 @@ pub fn beside(journal: &Path) -> PathBuf {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    let failed = |e: io::Error| JournalError::Lock { path: path.to_owned(), source: Arc::new(e) };
-    let mut lack = None;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                lack = None;
-                thread::sleep(LOCK_AGAIN);
-            }
-            Err(TryLockError::Error(e)) if passes(&e) => {
-                lack = Some(e);
-                thread::sleep(LOCK_AGAIN);
-            }
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
-            Ok(()) => {
-                // It may have been replaced by a rewritten journal while it was opened.
-                let of = |metadata: fs::Metadata| FileId::of(&metadata);
-                let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
-                return same.then_some(()).ok_or_else(|| JournalError::Replaced(path.to_owned()));
-            }
+    match locked::lock(file) {
+        Err(e) => Err(JournalError::Lock { path: path.to_owned(), source: Arc::new(e) }),
+        Ok(false) => Err(JournalError::InUse(path.to_owned())),
+        Ok(true) => {
+            // It may have been replaced by a rewritten journal while it was opened.
+            let of = |metadata: fs::Metadata| FileId::of(&metadata);
+            let same = file.metadata().map(of).ok() == fs::metadata(path).map(of).ok();
+            same.then_some(()).ok_or_else(|| JournalError::Replaced(path.to_owned()))
         }
     }
-    Err(lack.map_or_else(|| JournalError::InUse(path.to_owned()), failed))
 }
 
 #[cfg(test)]

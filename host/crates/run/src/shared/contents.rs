@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::SharedObjects;
+use super::filling::LAST_TOKEN;
 use super::host::HostObjects;
 use super::numbers;
 use crate::error::Error;
@@ -44,11 +45,28 @@ impl SharedObjects {
     ///
     /// [`TellContentsError::Objects`] if the manager process is lost, [`TellContentsError::Output`] if writing fails.
     pub fn write_contents(&self, out: &mut dyn Write) -> Result<(), TellContentsError> {
+        self.write_members(None, out)
+    }
+
+    /// Writes the same for a process that goes on with these objects: also the last token that was told to a holder.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedObjects::write_contents`].
+    pub fn write_state(&self, out: &mut dyn Write) -> Result<(), TellContentsError> {
+        self.write_members(self.last_token()?, out)
+    }
+
+    fn write_members(&self, token: Option<u64>, out: &mut dyn Write) -> Result<(), TellContentsError> {
         let host = self.host();
         host.settle()?;
         let mut objects: Vec<(u16, &ObjectSpec)> = (0..).zip(self.specs()).filter(|(_, spec)| is_told(spec)).collect();
         objects.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let mut members = JsonParts::begin(out, [b'{', b'}'])?;
+        if let Some(token) = token {
+            members.key(LAST_TOKEN)?;
+            serde_json::to_writer(&mut *members.out, &token)?;
+        }
         for (object, spec) in objects {
             members.key(&spec.name)?;
             match host.cells(object) {

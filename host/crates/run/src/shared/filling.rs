@@ -33,12 +33,24 @@ pub struct SharedContents {
     pub(super) kept: BTreeMap<u16, Contents>,
     /// Of values and arrays, in pieces that follow each other.
     pub(super) numbers: BTreeMap<u16, Vec<Numbers>>,
+    /// Tokens of holders are greater than this.
+    pub(super) tokens: u64,
 }
+
+/// The member for the last token that was told to a holder, which is the name of no object.
+pub(super) const LAST_TOKEN: &str = "@token";
+/// The greatest token to begin behind: there is room for more than will ever be told.
+const MOST_TOKEN: u64 = u64::MAX / 2;
 
 impl SharedContents {
     /// Fills a value or an array. The numbers have to be of its type and as many as it has.
     pub fn fill(&mut self, object: u16, numbers: Numbers) {
         self.numbers.insert(object, vec![numbers]);
+    }
+
+    /// Has tokens of holders be greater than this one.
+    pub fn tokens_after(&mut self, token: u64) {
+        self.tokens = self.tokens.max(token.min(MOST_TOKEN));
     }
 
     /// Reads contents of some of these objects from JSON.
@@ -80,6 +92,10 @@ impl<'de> Visitor<'de> for Members<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut contents, mut seen) = (SharedContents::default(), BTreeSet::new());
         while let Some(name) = map.next_key::<String>()? {
+            if name == LAST_TOKEN {
+                contents.tokens_after(map.next_value()?);
+                continue;
+            }
             let read = match member(self.0, &name, seen.insert(name.clone())) {
                 Ok((object, spec)) => map.next_value_seed(Member(spec))?.map(|filled| (object, filled)),
                 Err(e) => {

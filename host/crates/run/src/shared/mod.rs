@@ -112,7 +112,7 @@ impl SharedObjects {
         settings: SharedSettings,
     ) -> Result<SharedObjects, Error> {
         check(&specs)?;
-        let SharedContents { kept, numbers } = contents;
+        let SharedContents { kept, numbers, tokens } = contents;
         let mut mapped = BTreeMap::new();
         for (number, spec) in (0..).zip(&specs).filter(|(_, spec)| spec.form.is_mapped()) {
             let object = patiently(None, || MappedObject::create(spec))?;
@@ -138,7 +138,7 @@ impl SharedObjects {
         let manager = match is_kept {
             true => {
                 let setup = ManagerSetup::new(specs.clone(), settings.sandbox, participants);
-                let setup = ManagerSetup { token: first_token(), ..setup };
+                let setup = ManagerSetup { token: first_token().max(tokens), ..setup };
                 Some(Manager::start(program, setup, encoded(&kept)?, settings.workers)?)
             }
             false => None,
@@ -158,6 +158,22 @@ impl SharedObjects {
     /// Returns the process id of the manager process, if there is one.
     pub fn pid(&self) -> Option<u32> {
         self.manager.as_ref().and_then(|manager| manager.pid)
+    }
+
+    /// Returns the last token that was told to a holder, or a greater number if none was told; `None` without objects that have
+    /// holders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shared`] if the manager process is lost.
+    pub fn last_token(&self) -> Result<Option<u64>, Error> {
+        if !self.specs.iter().any(|spec| has_holders(&spec.form)) {
+            return Ok(None);
+        }
+        match self.host().ask(0, Operation::LastToken, None)? {
+            Ok(Reply::Number(token)) => Ok(Some(token)),
+            other => Err(Error::Bug(format!("the last token cannot be told: {other:.200?}"))),
+        }
     }
 
     /// Returns the grant of an object by its name.
@@ -293,6 +309,11 @@ fn check(specs: &[ObjectSpec]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Returns true if holders of such an object are told tokens.
+fn has_holders(form: &ObjectForm) -> bool {
+    matches!(form, ObjectForm::Lock | ObjectForm::Rlock | ObjectForm::Semaphore { .. } | ObjectForm::Condition)
 }
 
 fn encoded(contents: &BTreeMap<u16, Contents>) -> Result<Vec<u8>, Error> {
