@@ -41,8 +41,8 @@ fn every_message_is_an_object_where_json_is_asked_for() {
         (map(&wat(SQUARE)).args(json).arg("--nonsense"), 2),
         (map(&wat(SQUARE)).arg("--nonsense").env("WASMPOOL_LOG_FORMAT", "json"), 2),
         (wasmpool().args(["call", "missing.wasm", "f"]).args(json), 2),
-        (wasmpool().arg("call").task(&wat(SQUARE)).arg("[]").args(json), 2),
-        (wasmpool().arg("call").task(&wat(TRAPS)).arg("1").args(json), 1),
+        (wasmpool().arg("call").task(&wat(SQUARE)).args(["square", "[]"]).args(json), 2),
+        (wasmpool().arg("call").task(&wat(TRAPS)).args(["go", "1"]).args(json), 1),
         (map(&wat(TRAPS)).args(["--halt", "now,fail=1"]).args(json), 3),
     ] {
         let all = messages(&run.input("1\n").run().exits(code));
