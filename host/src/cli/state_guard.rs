@@ -71,7 +71,7 @@ impl StateGuard {
         }
     }
 
-    /// Returns a number than which no token was greater.
+    /// Returns the greatest number that a token may have had.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
