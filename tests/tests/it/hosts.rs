@@ -230,17 +230,20 @@ fn a_run_whose_coordinator_was_killed_is_resumed() {
 #[test]
 fn a_run_is_not_resumed_while_another_process_goes_on_with_it() {
     let Some(broker) = Broker::start() else { return };
-    let _host = broker.serve("a");
+    let host = broker.serve("a");
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let mut run = long_run(&broker, 3_000, &folder, &["--journal", &path("journal"), "-c", "5"]);
     until("something is recorded", || (fs::metadata(path("journal")).is_ok_and(|it| it.len() > 0)).then_some(()));
+    // However long the second takes to start, the first is not at its end by then.
+    host.signal(Signal::SIGSTOP);
     // The journal's lock is of no use where another machine has a copy of it.
     fs::copy(path("journal"), path("journal-2")).unwrap();
     fs::copy(path("out"), path("out-2")).unwrap();
     let second = via(&broker, map(&wat(COUNT_TO))).arg(path("input")).args(["-o", &path("out-2"), "-c", "5"]);
     let said = second.args(["--journal", &path("journal-2"), "--resume"]).run().exits(2).stderr;
     assert!(said.contains(&format!("process {} on ", run.pid())) && said.contains("goes on with the run"), "{said}");
+    host.signal(Signal::SIGCONT);
     assert_eq!(run.code(), 0, "{}", run.stderr());
     is_complete(&folder, 3_000);
 }
