@@ -54,7 +54,7 @@ pub fn examples(command: &str) -> &'static str {
     wasmpool serve --via tls://nats.example.com:4222 --creds host.creds -j 4"
         }
         "share serve" => {
-            "  Keep the objects of a file from one start to the next, and reach one of them from a run:
+            "  Keep the objects of a file over restarts, and reach one of them from a run:
     wasmpool share serve backlog.toml --state backlog.json \\
       --via tls://nats.example.com:4222
     wasmpool map crawl.wasm urls.jsonl --share jobs@backlog:put \\
@@ -73,7 +73,8 @@ pub fn examples(command: &str) -> &'static str {
         "completions" => {
             "  For bash:
     mkdir -p ~/.local/share/bash-completion/completions
-    wasmpool completions bash > ~/.local/share/bash-completion/completions/wasmpool
+    wasmpool completions bash \\
+      > ~/.local/share/bash-completion/completions/wasmpool
   For zsh, with `fpath+=~/.zfunc` before compinit in ~/.zshrc:
     mkdir -p ~/.zfunc
     wasmpool completions zsh > ~/.zfunc/_wasmpool
