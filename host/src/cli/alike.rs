@@ -24,7 +24,7 @@ impl FirstFailures {
         if self.is_known {
             return false;
         }
-        let form = (failure.kind, form(&failure.message));
+        let form = (failure.kind, form(failure));
         let is_alike = *self.first.get_or_insert_with(|| form.clone()) == form;
         if !is_alike || counts.failures() < counts.done {
             self.is_known = true;
@@ -35,8 +35,17 @@ impl FirstFailures {
     }
 }
 
+/// Returns what an item's failure has in common with others that have the same cause. Input of another format than the one
+/// that is read is wrong in many ways.
+fn form(failure: &Failure) -> String {
+    match failure.kind {
+        FailureKind::InvalidInput => String::new(),
+        _ => of_message(&failure.message),
+    }
+}
+
 /// Returns a message without what differs from item to item: numbers, and what is quoted.
-fn form(message: &str) -> String {
+fn of_message(message: &str) -> String {
     let mut form = String::new();
     let mut chars = message.chars().take(COMPARED);
     while let Some(c) = chars.next() {
@@ -81,6 +90,13 @@ mod tests {
     fn failures_that_differ_in_numbers_and_quotes_are_alike_and_that_is_said_once() {
         assert_eq!(said((0..100).map(misfit)), [MANY]);
         assert_eq!(said((0..MANY - 1).map(misfit)), [0; 0]);
+    }
+
+    #[test]
+    fn items_that_are_no_input_are_alike_whatever_is_wrong_with_each() {
+        let ways = ["expected value at column 1", "trailing characters at column 3", "expected `,` or `]`"];
+        let items = ways.iter().cycle().take(20).map(|way| Some((FailureKind::InvalidInput, (*way).to_owned())));
+        assert_eq!(said(items), [MANY]);
     }
 
     #[test]

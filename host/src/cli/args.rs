@@ -182,7 +182,14 @@ pub struct ExecArgs {
     #[arg(long, value_name = "TEXT", default_value = "{#}", env = "WASMPOOL_REPLACE_INDEX", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     pub replace_index: String,
     /// Exit codes that are success
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0", env = "WASMPOOL_OK_CODES")]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "0",
+        env = "WASMPOOL_OK_CODES",
+        allow_negative_numbers = true
+    )]
     pub ok_codes: Vec<i32>,
     /// How outcomes are printed: raw is what a command wrote to its standard output, as it is
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Raw, env = "WASMPOOL_OUTPUT_FORMAT")]

@@ -37,7 +37,7 @@ pub fn call(spec: &RunSpec<OneItem>, ahead: Option<SpareWorkers>) -> Result<Exit
     let call = TaskCall { arguments: Some(*arguments), item_form: ItemEncoding::Typed, ..spec.call() };
     let mut watcher = CallFailureReport { quiet: spec.verbosity.quiet };
     let of_run = |e: Error| {
-        let stop = Stop::of_run(&e, &spec.grants);
+        let stop = Stop::of_spec(&e, spec);
         match &spec.work {
             WorkSpec::Function(FunctionSpec { function, .. }) => {
                 swapped::with_task_behind(stop, &e, task, function.as_deref().unwrap_or_default())

@@ -139,8 +139,7 @@ fn looked_through(items: &mut dyn ItemSource, to_end: bool) -> Result<LookedThro
 /// Loads the task in a worker that checks the first item, and returns what is known of both.
 fn checked(spec: &RunSpec, task: &Path, call: &TaskCall, first: &Batch) -> Result<(TaskDescription, Findings), Stop> {
     let command = if call.command.is_some() { "exec" } else { "map" };
-    let of_run =
-        |e: Error| swapped::with_task_among(Stop::of_run(&e, &spec.grants), &e, command, task, &spec.items.input);
+    let of_run = |e: Error| swapped::with_task_among(Stop::of_spec(&e, spec), &e, command, task, &spec.items.input);
     let wasm = Wasm::of_argument(task).map_err(of_run)?;
     let mut grants = spec.grants.grants();
     if spec.items.via.is_some() {

@@ -1,12 +1,14 @@
 //! Exit codes.
 
+use std::path::Path;
+
 use super::apart::ApartError;
 use super::hints;
 use super::manifest::ManifestError;
 use super::new::NewError;
 use super::report::ReportError;
 use super::resolve::UsageError;
-use super::spec::GrantSpec;
+use super::spec::{GrantSpec, RunSpec};
 use super::stream::FilesError;
 use wasmpool_run::compile::CacheError;
 use wasmpool_run::error::{Error, with_sources};
@@ -96,6 +98,26 @@ impl From<Error> for Stop {
 }
 
 impl Stop {
+    /// Makes the stop for a run that failed with this error, with what its plugin has to do with it.
+    pub fn of_spec<I>(error: &Error, spec: &RunSpec<I>) -> Stop {
+        let stop = Stop::of_run(error, &spec.grants);
+        let of_plugin = spec.plugin.as_deref().and_then(|plugin| hints::of_plugin(error, plugin, Some(&spec.work)));
+        stop.with(of_plugin)
+    }
+
+    /// Makes the stop for a task that cannot be read or compiled, which the file of this plugin may name.
+    pub fn of_task(error: &Error, plugin: Option<&Path>) -> Stop {
+        let stop = Stop { exit: Exit::of(error), message: hints::message(error) };
+        stop.with(plugin.and_then(|plugin| hints::of_plugin(error, plugin, None)))
+    }
+
+    fn with(self, hint: Option<String>) -> Stop {
+        match hint {
+            Some(hint) => Stop { message: format!("{}\n  {hint}", self.message), ..self },
+            None => self,
+        }
+    }
+
     /// Makes the stop for a run with these grants that failed with this error.
     pub fn of_run(error: &Error, grants: &GrantSpec) -> Stop {
         Stop { exit: Exit::of(error), message: hints::message_of_run(error, grants) }

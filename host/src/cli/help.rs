@@ -5,7 +5,7 @@ mod examples;
 mod words;
 
 use clap::builder::StyledStr;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 use examples::examples;
 use words::words_of;
@@ -39,7 +39,7 @@ const GROUPS: &[(&str, &[Row])] = &[
     (
         "Input",
         &[
-            ("input-format", "jsonl (unless given), lines, nul, csv or files"),
+            ("input-format", "jsonl, json, lines, nul, csv or files [default: by name, else jsonl]"),
             ("csv-delimiter", ""),
             ("no-header", ""),
             ("null", ""),
@@ -51,7 +51,7 @@ const GROUPS: &[(&str, &[Row])] = &[
         "Output",
         &[
             ("output", "Where results go [default: standard output]"),
-            ("output-format", "values, records or raw"),
+            ("output-format", "values, records, raw or csv"),
             ("delimiter", ""),
             ("results", ""),
             ("results-name", ""),
@@ -260,6 +260,7 @@ fn in_group(arg: Arg, command: &str, reader: Reader) -> Arg {
     let text = |styled: Option<&StyledStr>| styled.map(StyledStr::to_string);
     let long = own.and_then(|words| words.long).map(str::to_owned);
     let long = long.or_else(|| text(arg.get_long_help())).or_else(|| text(arg.get_help())).unwrap_or_default();
+    let arg = if reader == Reader::Files { completed(arg) } else { arg };
     if arg.is_positional() {
         let short = own.and_then(|words| words.short).map_or_else(|| long.clone(), str::to_owned);
         return arg.help(short).long_help(long);
@@ -278,6 +279,19 @@ fn in_group(arg: Arg, command: &str, reader: Reader) -> Arg {
             arg.help(help).long_help(long).hide_possible_values(true).hide_default_value(true)
         }
     }
+}
+
+/// Returns an argument with what a shell completes it to, by what its value is called in the help.
+fn completed(arg: Arg) -> Arg {
+    let named: Vec<String> = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let name = named.first().map_or("", |name| name);
+    let hint = match name {
+        "DIR" => ValueHint::DirPath,
+        "FILE" | "TASK" | "INPUT" => ValueHint::FilePath,
+        _ if name.contains("FILE") || name.starts_with("HOST::") => ValueHint::AnyPath,
+        _ => ValueHint::Other,
+    };
+    if arg.get_action().takes_values() { arg.value_hint(hint) } else { arg }
 }
 
 /// Returns what the full help says behind an option's text: its values, a line each, and its default.
@@ -331,6 +345,15 @@ mod tests {
             for pair in lines.windows(2) {
                 let wrapped = is_option(pair[0]) && pair[1].starts_with("          ");
                 assert!(!wrapped, "{name}: {}\n{}", pair[0], pair[1]);
+            }
+        }
+    }
+
+    #[test]
+    fn examples_fit_a_terminal_of_80_columns() {
+        for (name, _) in commands() {
+            for line in examples(in_tables(&name)).lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
             }
         }
     }

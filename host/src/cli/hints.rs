@@ -1,14 +1,15 @@
 //! The command's additions to errors of the library, which does not know its options.
 
+use std::io;
 use std::path::Path;
 
 use super::args::Command;
-use super::source::Sourced;
-use super::spec::GrantSpec;
+use super::source::{SettingSource, Sourced};
+use super::spec::{GrantSpec, WorkSpec};
 use super::stream::FilesError;
 use wasmpool_core::setting::Setting;
-use wasmpool_core::text::ForeignText;
-use wasmpool_run::error::{Error, with_sources};
+use wasmpool_core::text::{ForeignText, QuotedName};
+use wasmpool_run::error::{Error, TaskError, with_sources};
 use wasmpool_run::grants::{DirectoryGrant, GrantError};
 use wasmpool_run::journal::JournalError;
 use wasmpool_run::output::{ResultFilesError, TargetError};
@@ -41,6 +42,23 @@ pub fn message_of_run(error: &Error, grants: &GrantSpec) -> String {
     match error {
         Error::Grant(error) => refused(error, grants),
         error => message(error),
+    }
+}
+
+/// Returns what the file of a plugin has to do with an error: it names the task, and may name the function.
+pub fn of_plugin(error: &Error, plugin: &Path, work: Option<&WorkSpec>) -> Option<String> {
+    let plugin = ForeignText::of(plugin);
+    match (error, work) {
+        (Error::Task(TaskError::Unreadable { source, .. }), _) if source.kind() == io::ErrorKind::NotFound => {
+            Some(format!("{plugin} names it: build the plugin first, as the README beside it says"))
+        }
+        (Error::Task(TaskError::Unusable(why)), Some(WorkSpec::Function(called))) => {
+            let name = called.function.as_ref()?;
+            let is_named = matches!(called.function.source, SettingSource::Manifest(_));
+            let is_missing = why.contains("no function") && why.contains(&QuotedName::of(name).to_string());
+            (is_named && is_missing).then(|| format!("{plugin} names this function (`function`)"))
+        }
+        _ => None,
     }
 }
 
@@ -87,6 +105,7 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Function => "--function",
         Setting::Halt => "--halt",
         Setting::Init => "--init",
+        Setting::InputOfCsv => "--input-format csv",
         Setting::InputOfFiles => "--input-format files",
         Setting::InputOfJson => "--input-format jsonl",
         Setting::InputOfLines => "--input-format lines",
@@ -129,6 +148,7 @@ pub fn key(setting: Setting) -> &'static str {
         | Setting::Deterministic
         | Setting::Flatten
         | Setting::Halt
+        | Setting::InputOfCsv
         | Setting::InputOfFiles
         | Setting::InputOfJson
         | Setting::InputOfLines

@@ -17,7 +17,7 @@ use wasmpool_core::artifact::{ArtifactMeta, EngineProfile, ExportLine};
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::cgroup::{HostPlacement, Room, Workers};
 use wasmpool_run::compile::{self, ArtifactCache, ArtifactKey, PreparedTask, Wasm};
-use wasmpool_run::error::{Error, with_sources};
+use wasmpool_run::error::with_sources;
 use wasmpool_run::spawn::ChildProgram;
 
 /// What `inspect` tells of.
@@ -38,7 +38,7 @@ pub fn inspect(args: &InspectArgs) -> Result<Exit, Stop> {
     let InspectArgs { task: args, json } = args;
     let (wasm, manifest) = locate(args)?;
     ReadFiles::of_plugin(manifest.as_ref().map(|manifest| manifest.path.as_path())).and_task(&wasm).check_streams()?;
-    let prepared = prepare(args, &wasm, &ArtifactCache::of_user())?;
+    let prepared = prepare(args, &wasm, manifest.as_ref(), &ArtifactCache::of_user())?;
     let inspected = Inspected { wasm: &wasm, meta: &prepared.meta, manifest: manifest.as_ref() };
     let out = match json {
         true => json::described(&inspected).map_err(|e| format!("cannot write the description: {e}"))?,
@@ -60,19 +60,26 @@ fn locate(args: &TaskArgs) -> Result<(PathBuf, Option<Manifest>), ManifestError>
     })
 }
 
-fn prepare(args: &TaskArgs, wasm: &Path, cache: &ArtifactCache) -> Result<PreparedTask, Error> {
+fn prepare(
+    args: &TaskArgs,
+    wasm: &Path,
+    manifest: Option<&Manifest>,
+    cache: &ArtifactCache,
+) -> Result<PreparedTask, Stop> {
     let wanted = ArtifactKey { profile: EngineProfile::default(), sandbox: args.sandbox.mode, init: None };
     let notice = &mut CompilingNotice::new(args.verbosity);
     let room = Room::new(HostPlacement::Moves, Workers::default());
     notice.bounded(&room);
-    compile::prepare(&ChildProgram::Own, &Wasm::of_argument(wasm)?, &wanted, cache, false, notice)
+    let wasm =
+        Wasm::of_argument(wasm).map_err(|e| Stop::of_task(&e, manifest.map(|manifest| manifest.path.as_path())))?;
+    Ok(compile::prepare(&ChildProgram::Own, &wasm, &wanted, cache, false, notice)?)
 }
 
 pub fn compile(args: &TaskArgs) -> Result<Exit, Stop> {
     let cache = ArtifactCache::of_user();
     let directory = cache.directory()?;
-    let (wasm, _) = locate(args)?;
-    let prepared = prepare(args, &wasm, &cache)?;
+    let (wasm, manifest) = locate(args)?;
+    let prepared = prepare(args, &wasm, manifest.as_ref(), &cache)?;
     if let Some(why) = prepared.unkept {
         let path = ForeignText::of(&args.task);
         return Err(format!("{path} can be compiled, but what was compiled is not kept: {}", with_sources(&why)).into());

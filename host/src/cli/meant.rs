@@ -11,6 +11,19 @@ pub fn did_you_mean(similar: Option<&str>) -> String {
     similar.map_or_else(String::new, |name| format!("; did you mean {}?", QuotedName::of(name)))
 }
 
+/// Returns the option that other programs, or other people, call so.
+pub fn synonym(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "jobs" | "parallel" | "processes" | "procs" | "max-procs" | "threads" | "concurrency" => "workers",
+        "chunksize" | "batch-size" => "chunk-size",
+        "joblog" => "journal",
+        "mount" | "volume" | "preopen" | "mapdir" => "dir",
+        "mem" | "memory-limit" | "max-memory" => "memory",
+        "time-limit" => "timeout",
+        _ => return None,
+    })
+}
+
 /// Adds the command that was probably meant to an error about one that there is not. The parser does so itself where two
 /// names begin alike, which `mpa` and `map` do not.
 pub fn command_named(mut error: clap::Error) -> clap::Error {

@@ -5,6 +5,7 @@ mod ahead;
 mod alike;
 mod apart;
 mod args;
+mod blamed;
 mod cache;
 mod call;
 mod checking;
@@ -24,6 +25,7 @@ mod hints;
 #[cfg(feature = "hosts")]
 mod hosts;
 mod inspect;
+mod listed;
 mod manifest;
 mod manual;
 mod map;
@@ -89,11 +91,12 @@ pub fn main() -> Exit {
     let ahead = ahead::start();
     let parsed =
         command().try_get_matches().map_err(unreadable::named).map_err(misplaced::named).map_err(new::with_guide);
-    let parsed = parsed.map_err(meant::command_named).map_err(swapped::explained).and_then(|matches| {
-        one_of_more_and_less(&matches)?;
-        let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
-        Ok((matches, arguments))
-    });
+    let parsed =
+        parsed.map_err(blamed::named).map_err(meant::command_named).map_err(swapped::explained).and_then(|matches| {
+            one_of_more_and_less(&matches)?;
+            let arguments = Arguments::from_arg_matches(&matches).map_err(|e| e.format(&mut command()))?;
+            Ok((matches, arguments))
+        });
     let (matches, arguments) = match parsed {
         Ok(parsed) => parsed,
         Err(e) => return explain(laid_out(e)),

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::alike::{FirstFailures, MANY};
 use super::args::{ShowProgress as When, Verbosity};
+use super::listed::ListOfFiles;
 use super::signals::STOPPING;
 use super::terminal;
 use hosts::{HostsLine, HostsNews};
@@ -53,6 +54,8 @@ pub struct RunProgress {
     first: FirstFailures,
     /// True if it is said that the first items all fail alike.
     warns: bool,
+    /// The list of files that the input is to be.
+    list: Option<ListOfFiles>,
     clock: RunClock,
     pace: Pace,
     /// Number of items that were done when this run started.
@@ -99,6 +102,7 @@ impl RunProgress {
             printed: 0,
             first: FirstFailures::default(),
             warns: !quiet,
+            list: None,
             clock: RunClock::start(),
             pace: Pace::default(),
             before: 0,
@@ -125,6 +129,11 @@ impl RunProgress {
     /// Says nothing of items that all fail alike: failures end the run in any case.
     pub fn with_halt(self, halts: bool) -> RunProgress {
         RunProgress { warns: self.warns && !halts, ..self }
+    }
+
+    /// Tells how a list of files is probably meant if the first item is none.
+    pub fn with_list(self, list: ListOfFiles) -> RunProgress {
+        RunProgress { list: Some(list), ..self }
     }
 
     /// Returns the counter of bytes that the reader of the input increases.
@@ -214,7 +223,7 @@ impl RunProgress {
         let noun = self.noun;
         let failed = match failures {
             0 => String::new(),
-            _ => format!("{failures} of {done} {noun} failed: {}", kinds(counts)),
+            _ => format!("{failures} of {done} {} failed: {}", one_or_many(done, noun), kinds(counts)),
         };
         if !self.summarises {
             let facts = summary_facts(counts);
@@ -305,6 +314,12 @@ impl RunProgress {
         let message = ForeignText::of_failure(&failure.message);
         let text = format!("wasmpool: {place}item {index}{of_task} failed: {name}: {message}");
         self.say(Level::Warning, &facts, &text);
+        // Of a list of files, one that is not the first may be gone.
+        let list = if *index == 0 { self.list.take() } else { None };
+        let list = list.filter(|_| item.counts.failures() == item.counts.done);
+        if let Some(advice) = list.zip(*source).and_then(|(list, source)| list.advice(source)) {
+            self.say(Level::Warning, &[], &format!("wasmpool: {}", MessageLines(&advice)));
+        }
     }
 
     /// Says that the first items of a run, or of a task, all failed alike, which is then hardly their fault.
@@ -372,7 +387,7 @@ fn within(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).collect()
 }
 
-fn one_or_many(count: u64, noun: &'static str) -> &'static str {
+pub fn one_or_many(count: u64, noun: &'static str) -> &'static str {
     if count == 1 { noun.trim_end_matches('s') } else { noun }
 }
 

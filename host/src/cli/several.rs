@@ -19,7 +19,7 @@ use super::exit::{Exit, Stop};
 use super::fan::InputSplitter;
 use super::hints;
 use super::merge::{MergeEvent, OutputMerger, framed};
-use super::progress::{RunProgress, kinds, summary_facts};
+use super::progress::{RunProgress, kinds, one_or_many, summary_facts};
 use super::report::{RunEnding, RunRecorder, RunReports};
 #[cfg(feature = "hosts")]
 use super::run::run_elsewhere;
@@ -720,7 +720,7 @@ impl TaskOutcomes<'_> {
             });
             let why = match given_up {
                 Some(e) => hints::message(e),
-                None => format!("{failed} of its {done} items failed{option}"),
+                None => format!("{failed} of its {done} {} failed{option}", one_or_many(done, "items")),
             };
             if !board.known().progress.is_quiet() {
                 let mut facts = vec![("task", (*name).into())];

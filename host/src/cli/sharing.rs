@@ -1,7 +1,7 @@
 //! The shared objects of one run: made of `--share`, filled from `--share-in`, and told in `--share-out`.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -171,7 +171,12 @@ impl ContentsFile {
 
 fn read(specs: &[ObjectSpec], path: &Path) -> Result<SharedContents, Error> {
     let file = File::open(path).map_err(|e| Error::Shared(e.to_string()))?;
-    SharedContents::read(specs, BufReader::new(AtMost { file, left: LONGEST }))
+    let mut text = BufReader::new(AtMost { file, left: LONGEST });
+    // The mark with which some editors begin a text in UTF-8.
+    if text.fill_buf().is_ok_and(|begin| begin.starts_with(b"\xef\xbb\xbf")) {
+        text.consume(3);
+    }
+    SharedContents::read(specs, text)
 }
 
 /// A file that may not be longer than this.

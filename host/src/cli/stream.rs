@@ -13,6 +13,7 @@ use super::compiling::CompilingNotice;
 use super::exit::{Exit, Stop};
 #[cfg(feature = "hosts")]
 use super::hosts::access;
+use super::listed::ListOfFiles;
 use super::progress::RunProgress;
 use super::report::{RecordedProgress, RunEnding, RunReports};
 use super::resolve::of_columns;
@@ -22,7 +23,7 @@ use super::share::{self, ServedObject, SharedObject};
 use super::sharing::Sharing;
 use super::source::{SettingSource, Sourced};
 use super::spec::ManyItems as Options;
-use super::spec::RunSpec;
+use super::spec::{RunSpec, TaskSpecs, WorkSpec};
 use super::swapped;
 use wasmpool_core::outcome::OutcomeCounts;
 use wasmpool_core::policy::ItemEncoding;
@@ -44,8 +45,7 @@ use wasmpool_run::compile::Wasm;
 use wasmpool_run::error::Error;
 use wasmpool_run::fresh::FreshDirectory;
 use wasmpool_run::input::{
-    CsvItems, CsvSettings, FileItems, FirstItems, InputError, InputFiles, InputLinks, ItemSource, LineItems, LineKind,
-    TextEncoding,
+    CsvItems, CsvSettings, FileItems, FirstItems, InputFiles, InputLinks, ItemSource, LineItems, LineKind, TextEncoding,
 };
 use wasmpool_run::journal::{Journal, JournalError, RunIdentity};
 use wasmpool_run::links::Writable;
@@ -98,7 +98,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let item_form = call.item_form;
     let command = if call.command.is_some() { "exec" } else { "map" };
     let of_run = |e: Error| {
-        let stop = Stop::of_run(&e, &spec.grants);
+        let stop = Stop::of_spec(&e, spec);
         swapped::with_task_among(stop, &e, command, task, &options.input)
     };
     let result = run(RunParts {
@@ -169,7 +169,13 @@ pub fn progress(spec: &RunSpec, inputs: &InputFiles, size: Option<u64>) -> RunPr
     // How much of the input the first items are is not known.
     let size = size.filter(|_| spec.items.first.is_none());
     let progress = RunProgress::new(*spec.items.progress, spec.verbosity, size, typed);
-    progress.with_halt(spec.items.halt.is_some())
+    let progress = progress.with_halt(spec.items.halt.is_some());
+    match *spec.items.input_format {
+        InputFormat::Files => {
+            progress.with_list(ListOfFiles { inputs: spec.items.input.clone(), null: *spec.items.null })
+        }
+        _ => progress,
+    }
 }
 
 pub fn notice(spec: &RunSpec) -> CompilingNotice<'static> {
@@ -445,9 +451,15 @@ fn longest(spec: &RunSpec) -> usize {
 }
 
 /// Looks at the inputs, which are opened without following links of this run's tasks.
-pub fn inputs(spec: &RunSpec) -> Result<InputFiles, InputError> {
+pub fn inputs(spec: &RunSpec) -> Result<InputFiles, Stop> {
     let granted = Writable::of(spec.grants.grants().writable());
-    Ok(InputFiles::open(&spec.items.input)?.guarded(InputLinks::new(granted, !spec.verbosity.quiet)))
+    let opened = InputFiles::open(&spec.items.input).map_err(|e| match (&spec.work, &spec.items.tasks) {
+        (WorkSpec::Command(command), TaskSpecs::One(task)) if command.arguments.len() == 1 => {
+            swapped::with_arguments_among(e, task, &spec.items.input)
+        }
+        _ => Stop::from(e),
+    })?;
+    Ok(opened.guarded(InputLinks::new(granted, !spec.verbosity.quiet)))
 }
 
 /// Returns the reader that cuts the input into items.

@@ -1,16 +1,18 @@
 //! Files and names that somebody gave in each other's place.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::exit::Stop;
-use super::{command, error_saying};
+use super::{command, error_saying, meant, units};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::error::{Error, TaskError};
+use wasmpool_run::input::InputError;
 
 /// Adds to the error of a run which of its inputs is the task, if the task is none and one of them is.
 pub fn with_task_among(stop: Stop, error: &Error, command: &str, task: &Path, inputs: &[PathBuf]) -> Stop {
@@ -37,6 +39,25 @@ pub fn with_task_behind(stop: Stop, error: &Error, task: &Path, function: &str) 
     }
 }
 
+/// Returns the stop for an input of a command that is not there, with the line that makes it an argument.
+pub fn with_arguments_among(error: InputError, task: &Path, inputs: &[PathBuf]) -> Stop {
+    let missing = match &error {
+        InputError::File { path, source } if source.kind() == io::ErrorKind::NotFound => Some(path.clone()),
+        _ => None,
+    };
+    let stop = Stop::from(error);
+    let Some(at) = missing.and_then(|missing| inputs.iter().position(|input| *input == missing)) else { return stop };
+    let (files, arguments) = inputs.split_at(at);
+    let files: String = files.iter().map(|file| format!(" {}", ShellWord::of(file))).collect();
+    let arguments: String = arguments.iter().map(|argument| format!(" {}", ShellWord::of(argument))).collect();
+    let message = format!(
+        "{}\n  arguments of the command stand behind --: wasmpool exec {}{files} --{arguments}",
+        stop.message,
+        ShellWord::of(task)
+    );
+    Stop { message, ..stop }
+}
+
 /// Returns true for a file that is probably a task, by its first bytes or its name.
 fn is_wasm(path: &Path) -> bool {
     let is_named = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
@@ -46,6 +67,12 @@ fn is_wasm(path: &Path) -> bool {
     }
     let mut start = [0; 4];
     is_named || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"\0asm"
+}
+
+/// Returns true for the name of a task, whether or not there is such a file, and for a file that is probably one.
+fn is_task(name: &str) -> bool {
+    let is_named = Path::new(name).extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
+    is_named || is_wasm(Path::new(name))
 }
 
 /// Adds what to do to an error of the command line about a file where a command stands, and about a function that is not
@@ -58,17 +85,34 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
         let message = format!("invalid value '{value}' for '{option}': {wanted}");
         return error_saying(ErrorKind::ValueValidation, message);
     }
-    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(option)), None) =
-        (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::SuggestedArg))
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
     {
+        if let Some(option) = negative(given, std::env::args_os()) {
+            let message =
+                format!("invalid value '{}' for '{}': no value of it begins with `-`", option.value, option.name);
+            return error_saying(ErrorKind::ValueValidation, message);
+        }
+        // A name that another command has is that one, and not what is similar to it.
+        let tip = named_otherwise(given).or_else(|| match error.get(ContextKind::SuggestedArg) {
+            None => elsewhere(given),
+            Some(_) => None,
+        });
         // The parser proposes `-- --option`, which makes an input of it.
-        if let Some(tip) = elsewhere(option) {
+        if let Some(tip) = tip {
+            error.remove(ContextKind::SuggestedArg);
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         }
         return error;
     }
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(given)) if is_task(given))
+    {
+        // A name of a file is similar to none of a command but by chance.
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
     let tip = match (error.kind(), error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given)), _) if is_wasm(Path::new(given)) => {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given)), _) if is_task(given) => {
             let file = ShellWord::of(given);
             format!(
                 "a command stands before the task: wasmpool map {file} runs a function for each line of the input, \
@@ -92,11 +136,14 @@ fn number(error: &clap::Error) -> Option<String> {
     if let Some(why) = source.downcast_ref::<ParseIntError>() {
         return Some(match why.kind() {
             IntErrorKind::PosOverflow => "it is too large".to_owned(),
-            _ => "it has to be a whole number, such as 8".to_owned(),
+            _ => whole_number(error),
         });
     }
-    // The parser writes a range as a program does.
+    // The parser writes a range as a program does, and so what is neither true nor false.
     let source = source.to_string();
+    if source.contains("not a boolean") {
+        return Some("it has to be 1 or 0".to_owned());
+    }
     let (_, range) = source.split_once(" is not in ")?;
     let (from, to) = range.split_once("..")?;
     Some(match to.strip_prefix('=') {
@@ -105,20 +152,101 @@ fn number(error: &clap::Error) -> Option<String> {
     })
 }
 
-/// Returns which commands have an option that another has not, or where those of this one are listed.
-fn elsewhere(option: &str) -> Option<String> {
+/// Returns what a whole number looks like, in place of a value that is written in another way.
+fn whole_number(error: &clap::Error) -> String {
+    let said = |kind| error.get(kind).map(ContextValue::to_string).unwrap_or_default();
+    if said(ContextKind::InvalidArg).starts_with("--ok-codes") {
+        return "exit codes are whole numbers, such as 0,1".to_owned();
+    }
+    let value = said(ContextKind::InvalidValue);
+    let meant = units::size(&value).ok().or_else(|| scientific(&value));
+    match meant {
+        Some(number) => format!("it has to be a whole number in digits: {number}"),
+        None => "it has to be a whole number, such as 8".to_owned(),
+    }
+}
+
+/// Returns a whole number that is written with an exponent, such as 1e6.
+fn scientific(text: &str) -> Option<u64> {
+    let (digits, exponent) = text.split_once(['e', 'E'])?;
+    digits.parse::<u64>().ok()?.checked_mul(10_u64.checked_pow(exponent.parse().ok()?)?)
+}
+
+/// An option and the value behind it, as they were given.
+#[derive(Debug, PartialEq, Eq)]
+struct GivenOption {
+    name: String,
+    value: String,
+}
+
+/// Returns the option whose value is negative, if the parser takes it for an option of its own.
+fn negative(given: &str, arguments: impl Iterator<Item = OsString>) -> Option<GivenOption> {
+    let begins_negative =
+        |text: &str| text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if !begins_negative(given) {
+        return None;
+    }
+    let shown = |text: &str| ForeignText::of(text).to_string();
+    let arguments: Vec<String> = arguments.map(|one| one.to_string_lossy().into_owned()).collect();
+    let of_us = arguments.split(|argument| argument == "--").next()?;
+    let at = of_us.iter().position(|argument| begins_negative(argument) && argument.starts_with(given))?;
+    let name = of_us.get(at.checked_sub(1)?).filter(|name| name.starts_with('-') && !name.contains('='))?;
+    Some(GivenOption { name: shown(name), value: shown(&of_us[at]) })
+}
+
+/// Returns which commands have an option that this one has not, or by what name this one has it.
+fn named_otherwise(option: &str) -> Option<String> {
     let all = command();
     let name = option.split('=').next().unwrap_or(option);
     let long = name.strip_prefix("--").filter(|long| !long.is_empty())?;
-    let has = |command: &&clap::Command| command.get_arguments().any(|arg| arg.get_long() == Some(long));
-    let those: Vec<String> =
-        all.get_subcommands().filter(has).map(|command| format!("`wasmpool {}`", command.get_name())).collect();
+    let has = |command: &clap::Command, long| command.get_arguments().any(|arg| arg.get_long() == Some(long));
+    let those: Vec<String> = all
+        .get_subcommands()
+        .filter(|command| has(command, long))
+        .map(|command| format!("`wasmpool {}`", command.get_name()))
+        .collect();
     if !those.is_empty() {
         return Some(format!("{name} is an option of {}", those.join(", ")));
     }
+    let this = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name))?;
+    let meant = meant::synonym(long).filter(|meant| has(this, meant))?;
+    Some(format!("'--{meant}' is the option for that"))
+}
+
+/// Returns where the options of this command are listed.
+fn elsewhere(option: &str) -> Option<String> {
+    let all = command();
+    option.strip_prefix("--").filter(|long| !long.is_empty())?;
     let this = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name)).map(clap::Command::get_name);
     Some(this.map_or_else(
         || "`wasmpool --help` lists the commands, which have options of their own".to_owned(),
         |this| format!("`wasmpool {this} --help` lists the options that there are"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_value_is_told_with_its_option() {
+        let of = |given: &str, line: &str| {
+            let found = negative(given, line.split(' ').map(OsString::from))?;
+            Some(format!("{} {}", found.name, found.value))
+        };
+        assert_eq!(of("-1", "wasmpool map t -j -1").as_deref(), Some("-j -1"));
+        assert_eq!(of("-1", "wasmpool map t --timeout -1s").as_deref(), Some("--timeout -1s"));
+        assert_eq!(of("-1", "wasmpool call t f -1"), None);
+        assert_eq!(of("-1", "wasmpool exec t -- -j -1"), None);
+        assert_eq!(of("-x", "wasmpool map t -j -x"), None);
+    }
+
+    #[test]
+    fn a_number_with_an_exponent_is_read() {
+        assert_eq!(scientific("1e6"), Some(1_000_000));
+        assert_eq!(scientific("25E2"), Some(2500));
+        for text in ["1e", "e6", "1e99", "1e-6", "seven"] {
+            assert_eq!(scientific(text), None, "{text}");
+        }
+    }
 }

@@ -11,21 +11,26 @@ use clap::parser::ValueSource;
 use super::share::{self, ParseShareError, SharedObject, SharedOption};
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
+use wasmpool_core::text::ForeignText;
 #[cfg(feature = "hosts")]
 use wasmpool_hosts::names::HostName;
 #[cfg(feature = "hosts")]
 use wasmpool_nats::url::{BrokerUrl, UrlError};
-use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode};
+use wasmpool_run::grants::{DirectoryGrant, PeerGrant, split_mode, unknown_mode};
 
 /// Error: a text is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
-pub struct ParseSizeError;
+pub enum ParseSizeError {
+    #[error("a size is a number with k, M, G, KiB, MiB or GiB, such as 256MiB")]
+    Form,
+    #[error("it is too large: sizes are less than 16 EiB, such as 256MiB")]
+    TooLarge,
+}
 
 /// The reason why a text is not a value of an option, in words that say what it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseUnitError {
-    #[error("a duration is a number with ms, s, m or h, such as 500ms or 2m")]
+    #[error("a duration is a number with ms, s, m, h or d, such as 500ms or 2m")]
     Duration,
     #[error("a duration has to be longer than nothing")]
     NoDuration,
@@ -37,6 +42,12 @@ pub enum ParseUnitError {
     Variable,
     #[error("it has to be HOST::GUEST, such as ./photos::/photos, with :rw behind it to allow writing")]
     Directory,
+    #[error(
+        "there is no mode :{}: a directory has :ro behind it, which is the default, or :rw to allow writing; a name that ends \
+         so is followed by one of them",
+        ForeignText::of(.0)
+    )]
+    Mode(String),
     #[error("it has to be the name that the task has for the directory, such as /tmp")]
     Scratch,
     #[error(
@@ -87,7 +98,10 @@ pub fn one_of<T: Copy + Send + Sync, const N: usize>(
 
 /// Parses a size: a number of bytes, with `k M G` (powers of 1000) or `KiB MiB GiB` (powers of 1024).
 pub fn size(text: &str) -> Result<u64, ParseSizeError> {
-    parse_size::parse_size(text).map_err(|_| ParseSizeError)
+    parse_size::parse_size(text).map_err(|e| match e {
+        parse_size::Error::PosOverflow => ParseSizeError::TooLarge,
+        _ => ParseSizeError::Form,
+    })
 }
 
 /// Parses a duration: a number with `ms`, `s`, `m` or `h`.
@@ -224,6 +238,7 @@ pub fn shared_option(text: &str) -> Result<SharedOption, ParseUnitError> {
 
 /// Parses a granted directory: `HOST::GUEST`, with `:ro` (the default) or `:rw` at its end.
 pub fn directory(text: &str) -> Result<DirectoryGrant, ParseUnitError> {
+    mode(text)?;
     let (text, writable) = split_mode(text);
     match text.split_once("::") {
         Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
@@ -231,6 +246,11 @@ pub fn directory(text: &str) -> Result<DirectoryGrant, ParseUnitError> {
         }
         _ => Err(ParseUnitError::Directory),
     }
+}
+
+/// Checks that the name of a directory does not end with what was meant as a mode, and is none.
+pub fn mode(text: &str) -> Result<(), ParseUnitError> {
+    unknown_mode(text).map_or(Ok(()), |end| Err(ParseUnitError::Mode(end.to_owned())))
 }
 
 /// Parses the guest's name of its scratch directory.
@@ -399,7 +419,24 @@ mod tests {
         assert_eq!(size("16M"), Ok(16_000_000));
         assert_eq!(size("1k"), Ok(1000));
         assert_eq!(size("12"), Ok(12));
-        assert!(size("lots").is_err());
+        assert_eq!(size("lots"), Err(ParseSizeError::Form));
+        assert_eq!(size("99E"), Err(ParseSizeError::TooLarge));
+    }
+
+    #[test]
+    fn what_looks_like_a_mode_of_a_directory_is_one_or_is_refused() {
+        let of = |text: &str| directory(text).map(|one| (one.guest, one.writable));
+        assert_eq!(of("a::/x"), Ok(("/x".to_owned(), false)));
+        assert_eq!(of("a::/x:rw"), Ok(("/x".to_owned(), true)));
+        for end in ["rx", "wr", "RW", "w", "rwx", "readonly", "write"] {
+            assert_eq!(of(&format!("a::/x:{end}")), Err(ParseUnitError::Mode(end.to_owned())));
+            assert_eq!(of(&format!("a::/x:{end}:ro")), Ok((format!("/x:{end}"), false)));
+        }
+        for name in ["/x:data", "C:/work", "a:b/rw", "/x:rwrw", "/x:"] {
+            assert_eq!(of(&format!("a::{name}")), Ok((name.to_owned(), false)));
+        }
+        // The name of the host's directory is its own.
+        assert_eq!(of("a:rx::/x"), Ok(("/x".to_owned(), false)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::env;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_run::tell;
 
-use super::meant::nearest;
+use super::meant::{self, nearest};
 
 /// Beginning of the names of all variables of this program.
 const OURS: &str = "WASMPOOL_";
@@ -67,9 +67,25 @@ fn unknown(name: &str, known: &[String]) -> String {
     let rest = |name: &'static str| name.strip_prefix(OURS).unwrap_or(name);
     let others = OTHERS.map(rest);
     let known = known.iter().filter_map(|name| name.strip_prefix(OURS)).chain(others);
-    let meant = nearest(name.strip_prefix(OURS).unwrap_or(name), known);
+    let given = name.strip_prefix(OURS).unwrap_or(name);
+    let meant = otherwise(given);
+    let meant = meant.as_deref().or_else(|| nearest(given, known));
     let meant = meant.map_or_else(String::new, |meant| format!("; is {OURS}{meant} meant?"));
     format!("{} is no variable of wasmpool{meant}", ForeignText::of(name))
+}
+
+/// Returns the rest of the name of a variable that is called by a letter of its option, or as other programs call it.
+fn otherwise(given: &str) -> Option<String> {
+    let name = given.to_lowercase().replace('_', "-");
+    let all = super::command();
+    let mut args = all.get_subcommands().flat_map(clap::Command::get_arguments);
+    let letter = name.parse::<char>().ok();
+    let long = meant::synonym(&name);
+    let arg = args.find(|arg| match letter {
+        Some(letter) => arg.get_short() == Some(letter) && arg.get_env().is_some(),
+        None => long.is_some() && arg.get_long() == long,
+    })?;
+    Some(arg.get_env()?.to_string_lossy().strip_prefix(OURS)?.to_owned())
 }
 
 #[cfg(test)]
@@ -84,6 +100,9 @@ mod tests {
             ("WASMPOOL_TIMOUT", Some("WASMPOOL_TIMEOUT")),
             ("WASMPOOL_WORKER", Some("WASMPOOL_WORKERS")),
             ("WASMPOOL_CACHEDIR", Some("WASMPOOL_CACHE_DIR")),
+            ("WASMPOOL_J", Some("WASMPOOL_WORKERS")),
+            ("WASMPOOL_JOBS", Some("WASMPOOL_WORKERS")),
+            ("WASMPOOL_O", Some("WASMPOOL_OUTPUT")),
             ("WASMPOOL_COMPLETELY_ELSE", None),
         ] {
             let said = unknown(name, &known);

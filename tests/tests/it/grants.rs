@@ -92,6 +92,39 @@ fn a_directory_is_read_only_unless_rw_is_said() {
     assert_eq!(read(&tree.path("in/a.txt")), "hello");
 }
 
+/// Returns the record of one item of the guest `reach`.
+fn record(verb: &str, grants: &[String]) -> Output {
+    let args = ["--output-format", "records"];
+    map(&built("reach")).args(args).args(grants).input(serde_json::Value::from(verb).to_string() + "\n").run().exits(1)
+}
+
+#[test]
+fn what_is_not_granted_is_denied_in_the_same_words_beside_another_grant() {
+    let tree = tree();
+    let of = |verb: &str, grants: &[String]| {
+        let output = record(verb, grants);
+        let denied = output.values()[0]["denied"].to_string();
+        (denied, output.records()[0].message().to_owned())
+    };
+    let (denied, message) = of("read:/etc/passwd", &[]);
+    assert!(denied.contains("a directory (--dir") && message.contains("--dir"), "{denied}, {message}");
+    assert_eq!(of("read:/etc/passwd", &tree.grants()), (denied.clone(), message));
+    // What is not in a directory that was granted is no matter of grants.
+    for verb in ["read:/in/gone", "size:/in/gone"] {
+        let (denied, message) = of(verb, &tree.grants());
+        assert!(denied == "null" && !message.contains("--dir"), "{verb}: {denied}, {message}");
+    }
+    for verb in ["write:/in/new=x", "append:/in/a.txt=x", "remove:/in/a.txt", "mkdir:/in/new"] {
+        let (denied, message) = of(verb, &tree.grants());
+        for said in [denied, message] {
+            assert!(
+                said.contains("writing to a directory granted for reading only") && said.contains(":rw"),
+                "{verb}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn rw_lets_a_task_do_all_that_files_allow() {
     let tree = tree();

@@ -117,6 +117,12 @@ fn completions_are_read_by_their_shells_and_know_commands_options_and_values() {
     );
     let printed_by_bash = printed("bash", &["-c", &bash]).expect("bash is on every machine that runs the tests");
     assert_eq!(printed_by_bash, "inspect\n--input-format\ncsv\n");
+    // Where no option is begun, bash goes on with files, and offers only values.
+    let bash = bash
+        .replace(" _wasmpool wasmpool", " _wasmpool_words wasmpool")
+        .replace("insp;", "map ''; complete wasmpool new '';");
+    let printed_by_bash = printed("bash", &["-c", &bash]).expect("bash is there");
+    assert_eq!(printed_by_bash, "\nrust python javascript c\n--input-format\ncsv\n");
     // A shell that is not there reads nothing.
     let zsh = format!("autoload -U compinit; compinit -u -D; source {}; print $_comps[wasmpool]", file("zsh"));
     if let Some(said) = printed("zsh", &["-f", "-c", &zsh]) {
@@ -125,6 +131,10 @@ fn completions_are_read_by_their_shells_and_know_commands_options_and_values() {
     let fish = format!("source {}; complete -C 'wasmpool insp'", file("fish"));
     if let Some(said) = printed("fish", &["--no-config", "-c", &fish]) {
         assert!(said.starts_with("inspect"), "{said}");
+    }
+    let fish = format!("source {}; complete -C 'wasmpool new py'", file("fish"));
+    if let Some(said) = printed("fish", &["--no-config", "-c", &fish]) {
+        assert_eq!(said.trim(), "python");
     }
 }
 
@@ -153,7 +163,7 @@ fn every_command_has_a_manual_page() {
         }
     }
     let text = std::fs::read_to_string(folder.path().join("wasmpool-map.1")).expect("the page of map");
-    assert!(text.contains("input\\-format") && text.contains("Examples"), "{text}");
+    assert!(text.contains("input\\-format") && text.contains(".SH EXAMPLES") && !text.contains("EXTRA"), "{text}");
 }
 
 #[test]

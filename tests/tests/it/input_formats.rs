@@ -121,6 +121,52 @@ fn files_are_read_whole_and_one_that_is_missing_fails_alone() {
     assert!(records[1].message().contains("missing"), "{}", records[1].message());
 }
 
+/// Returns what is said of an input that is read as another than it is.
+fn said(task: &Task, args: &[&str], input: &str) -> String {
+    map(task).args(args).input(input).run().exits(1).stderr
+}
+
+#[test]
+fn an_input_that_is_read_as_another_format_is_told_with_the_one_that_is_meant() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("pool.md"), "# A pool of workers\n\nIt runs.\n").expect("written");
+    let bytes = wat(echo_bytes());
+    // A file in place of a list of files.
+    let of_files = |list: &str| said(&bytes, &["--input-format", "files", list], "");
+    let told = of_files(&path("pool.md"));
+    let hint = "is read as a list: with --input-format files each line is the path of a file";
+    assert_eq!(told.matches(hint).count(), 1, "{told}");
+    assert!(told.contains(&format!("echo {} |", path("pool.md"))), "{told}");
+    // Lists that end their paths in another way.
+    let listed = |end: &str| path("pool.md") + end;
+    assert!(said(&bytes, &["--input-format", "files"], &listed("\0")).contains("add --null"));
+    assert!(said(&bytes, &["--input-format", "files", "--null"], &listed("\n")).contains("leave it out"));
+    // A list of files of which one is gone is a list.
+    let told = said(&bytes, &["--input-format", "files"], &(listed("\n") + &path("gone") + "\n"));
+    assert!(!told.contains("each line"), "{told}");
+    // CSV for a function of several parameters, and lines for one of a text.
+    let csv = "from,take\n3,1\n5,2\n";
+    let told = said(&wat(minus()), &[], csv);
+    assert!(
+        told.contains("not valid JSON") && told.contains("; --input-format csv reads rows like this one"),
+        "{told}"
+    );
+    assert_eq!(map(&wat(minus())).args(["--input-format", "csv"]).input(csv).run().exits(0).text(), "2\n3\n");
+    assert!(said(&wat(minus()), &[], &csv.replace(',', "\t")).contains("--input-format csv"));
+    let lines = "Ada\nGrace\n";
+    let told = said(&wat(echo_string()), &[], lines);
+    assert!(told.contains("; --input-format lines gives the function each item as it stands"), "{told}");
+    map(&wat(echo_string())).args(["--input-format", "lines"]).input(lines).run().exits(0);
+    // What is JSON, or begins as such, is only wrong.
+    for (task, item) in
+        [(minus(), "[1, 2"), (minus(), "{\"from\": 1, "), (minus(), "3"), (echo_string(), "[1"), (echo_string(), "7")]
+    {
+        let told = said(&wat(task), &[], &format!("{item}\n"));
+        assert!(!told.contains("--input-format"), "{item}: {told}");
+    }
+}
+
 #[test]
 fn what_is_no_file_on_a_disk_fails_as_an_item_and_is_not_waited_for() {
     let folder = TempDir::new().expect("a temporary directory");

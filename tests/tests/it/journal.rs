@@ -596,7 +596,7 @@ fn a_journal_of_a_run_with_other_options_is_refused() {
         (&["--output-format", "records"], "a run with --output-format values, and this one has records"),
         (&["--input-format", "csv"], "a run with --input-format jsonl, and this one has csv"),
         (&["--arg", "p0=3"], "a run with --arg none, and this one has p0=3"),
-        (&["--memory", "1MiB"], "a run with --memory 268435456, and this one has 1048576"),
+        (&["--memory", "1MiB"], "a run with --memory 256MiB, and this one has 1MiB"),
     ];
     for (args, says) in others {
         let place = begun();

@@ -137,7 +137,10 @@ fn a_plugin_is_found_by_its_directory_its_manifest_and_its_wasm() {
 #[test]
 fn the_manifest_names_the_function_unless_the_user_does() {
     let plugin = Plugin::new("function = \"no-such-function\"");
-    assert!(plugin.map(&[], &["env"]).run().exits(2).stderr.contains("no-such-function"));
+    let said = plugin.map(&[], &["env"]).run().exits(2).stderr;
+    assert!(said.contains("no-such-function") && said.contains("plugin.toml names this function"), "{said}");
+    let said = plugin.map(&["-f", "no-such-function"], &["env"]).run().exits(2).stderr;
+    assert!(!said.contains("plugin.toml names"), "{said}");
     plugin.map(&["-f", "act"], &["env"]).run().exits(0);
 }
 

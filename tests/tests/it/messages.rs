@@ -9,6 +9,14 @@ use crate::support::wat::SQUARE;
 
 const TRAPS: &str = "(module (func (export \"go\") (param i64) (result i64) unreachable))";
 
+/// A command that prints a word.
+const SAYS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\20\00\00\00\05\00\00\00")
+    (data (i32.const 32) "word\n")
+    (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
 /// Returns each message of a run that was asked for JSON.
 fn messages(output: &Output) -> Vec<Value> {
     let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -62,4 +70,21 @@ fn what_items_print_is_shown_to_those_who_want_more() {
     assert!(!said(&[], 3).contains("a word"));
     let count = |args: &[&str]| said(args, 100).matches("  | a word").count();
     assert_eq!((count(&["-v"]), count(&["-vv"])), (20, 100));
+}
+
+#[test]
+fn what_processes_of_a_run_print_and_how_they_fail_has_their_name_as_a_member() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("traps.wat", TRAPS);
+    write("says.wat", SAYS);
+    let falls = "[process.falls]\ntask = \"traps.wat\"\nfunction = \"go\"\nargs = [1]\n";
+    write("run.toml", &format!("{falls}[process.speaks]\ntask = \"says.wat\"\ncommand = []\n"));
+    let run = wasmpool().directory(folder.path()).args(["run", "run.toml", "--log-format", "json"]);
+    let all = messages(&run.run().exits(1));
+    let of =
+        |name: &str| all.iter().find(|message| message["name"] == name).unwrap_or_else(|| panic!("{name}: {all:?}"));
+    assert_eq!((&of("falls")["level"], &of("falls")["kind"]), (&"warning".into(), &"trap".into()));
+    let printed = of("speaks");
+    assert_eq!((&printed["stream"], &printed["printed"]), (&"standard output".into(), &"word".into()));
 }

@@ -312,3 +312,15 @@ fn an_empty_input_does_not_hide_it() {
         assert_eq!(run.input("").run().exits(0).text(), "");
     }
 }
+
+#[test]
+fn a_task_in_place_of_a_command_is_not_taken_for_a_command_that_is_similar() {
+    let output = wasmpool().arg("square.wat").run().exits(2);
+    assert!(!output.stderr.contains("share"), "{}", output.stderr);
+    for (command, option) in [("exec", "--isolate"), ("exec", "--batch")] {
+        let output = wasmpool().args([command, "task.wasm", option]).run().exits(2);
+        for tip in ["--speculate", "--scratch", "-- --"] {
+            assert!(!output.stderr.contains(tip), "{}", output.stderr);
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub enum Setting {
     Function,
     Halt,
     Init,
+    /// Input of rows, of which the first names the columns.
+    InputOfCsv,
     /// Input whose lines are paths of files.
     InputOfFiles,
     /// Input whose lines are JSON.
@@ -49,7 +51,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 26] = [
+    pub const ALL: [Setting; 27] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -62,6 +64,7 @@ impl Setting {
         Setting::Function,
         Setting::Halt,
         Setting::Init,
+        Setting::InputOfCsv,
         Setting::InputOfFiles,
         Setting::InputOfJson,
         Setting::InputOfLines,
@@ -93,6 +96,7 @@ impl Setting {
             Setting::Function => "`function`",
             Setting::Halt => "`halt`",
             Setting::Init => "`init`",
+            Setting::InputOfCsv => "an input of CSV",
             Setting::InputOfFiles => "an input of files",
             Setting::InputOfJson => "an argument that is not `Bytes`",
             Setting::InputOfLines => "an argument that is `Bytes`",

@@ -114,7 +114,6 @@ pub fn told(state: &StoreState) -> wasmtime::Result<()> {
 macro_rules! path_calls {
     ($define:ident! { $($to:tt)* }) => {
         $define! { $($to)*
-            "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
             "set-times-at" set_times_at(flags: PathFlags, path: String, access: NewTimestamp, change: NewTimestamp)
                 path path.len();
             "create-directory-at" create_directory_at(path: String) path path.len();
@@ -130,12 +129,13 @@ macro_rules! path_calls {
 }
 pub(super) use path_calls;
 
-/// Hands the call that opens a file to such a macro. It is defined with and without fuel, so that a guest that has used up
-/// its descriptors is always told so.
+/// Hands the calls that look for a file to such a macro. They are defined with and without fuel, so that a guest that has used
+/// up its descriptors is always told so, and it is known whether it looked in a directory that it was granted.
 macro_rules! opening_call {
     ($define:ident! { $($to:tt)* }) => {
         $define! { $($to)*
             "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
+            "stat-at" stat_at(flags: PathFlags, path: String) path path.len();
         }
     };
 }

@@ -35,6 +35,8 @@ pub enum MissedGrant {
     Directories,
     /// Something in a directory.
     Path,
+    /// What a directory that was granted for reading does not allow.
+    Writing,
     Socket,
     /// The address of a machine of this name.
     Name(String),
@@ -52,6 +54,13 @@ impl Display for MissedGrant {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             MissedGrant::Directories | MissedGrant::Path => write!(f, "a directory ({})", Setting::Dir),
+            MissedGrant::Writing => {
+                write!(
+                    f,
+                    "writing to a directory granted for reading only, or what is outside of it ({})",
+                    Setting::Dir
+                )
+            }
             MissedGrant::Socket => write!(f, "the network ({})", Setting::Net),
             MissedGrant::Name(name) => write!(f, "the network, for {} ({})", ForeignText::of(name), Setting::Net),
             MissedGrant::Address(address) => write!(f, "the network, for {address} ({})", Setting::Net),
@@ -88,6 +97,24 @@ const OF_FILES: [&str; 23] = [
     "failed to open",
     "unable to open",
 ];
+/// Those that say in so many words that there is no such file.
+const OF_MISSING_FILES: [&str; 12] = [
+    "no such file",
+    "no such directory",
+    "file not found",
+    "entity not found",
+    "filenotfounderror",
+    "kind: notfound",
+    "noent",
+    "no-entry",
+    "preopen",
+    "pre-opened",
+    "badf",
+    "bad file",
+];
+/// Those that say that a directory does not allow it.
+const OF_MODES: [&str; 8] =
+    ["not permitted", "not-permitted", "notpermitted", "eperm", "erofs", "read-only", "not capable", "notcapable"];
 const OF_PEERS: [&str; 18] = [
     "network",
     "connect",
@@ -119,14 +146,10 @@ impl MissedGrant {
         if !matches!(kind, FailureKind::Error | FailureKind::Exit | FailureKind::Trap) {
             return false;
         }
-        let speaks = |words: &[&str]| {
-            said.is_some_and(|said| {
-                let said = said.to_lowercase();
-                words.iter().any(|word| said.contains(word))
-            })
-        };
+        let speaks = |words: &[&str]| said.is_some_and(|said| speaks_of(said, words));
         match self {
             MissedGrant::Directories => speaks(&OF_FILES),
+            MissedGrant::Writing => speaks(&OF_MODES),
             MissedGrant::Path => said.is_none() || speaks(&OF_FILES),
             MissedGrant::Socket | MissedGrant::Name(_) | MissedGrant::Address(_) => said.is_none() || speaks(&OF_PEERS),
             MissedGrant::Environment => said.is_none() && kind != FailureKind::Trap || speaks(&OF_VARIABLES),
@@ -138,6 +161,22 @@ impl MissedGrant {
             MissedGrant::Interface(_) => false,
         }
     }
+}
+
+fn speaks_of(said: &str, words: &[&str]) -> bool {
+    let said = said.to_lowercase();
+    words.iter().any(|word| said.contains(word))
+}
+
+/// Returns what a guest that was granted directories, and said this, lacks beside them. `reads_only` is true if some of them are
+/// for reading only, and `is_missing` if it looked in one of them for what is not there.
+pub fn beside(reads_only: Option<bool>, is_missing: bool, said: Option<&str>) -> Option<MissedGrant> {
+    let (reads_only, said) = (reads_only?, said?);
+    if speaks_of(said, &OF_MODES) {
+        return Some(if reads_only { MissedGrant::Writing } else { MissedGrant::Path });
+    }
+    // A path that begins like no directory is looked for nowhere: the guest's own library refuses it.
+    (!is_missing && speaks_of(said, &OF_MISSING_FILES)).then_some(MissedGrant::Directories)
 }
 
 /// Returns all of it as text.
@@ -337,6 +376,27 @@ mod tests {
             }
         }
         is_advised(MissedGrant::Path, FailureKind::Timeout, None, false);
+    }
+
+    #[test]
+    fn beside_a_granted_directory_another_is_missed_only_where_nothing_was_looked_for_in_it() {
+        let none = "NotFound: No such file or directory (os error 44)";
+        let refused = "PermissionDenied: Operation not permitted (os error 63)";
+        for (reads_only, is_missing, said, wanted) in [
+            (Some(true), false, Some(none), Some(MissedGrant::Directories)),
+            (Some(true), true, Some(none), None),
+            (Some(true), true, Some(refused), Some(MissedGrant::Writing)),
+            (Some(false), true, Some(refused), Some(MissedGrant::Path)),
+            (Some(true), false, Some("ValueError: bad weight"), None),
+            (Some(true), false, None, None),
+            (None, false, Some(none), None),
+        ] {
+            assert_eq!(beside(reads_only, is_missing, said), wanted, "{reads_only:?}, {is_missing}, {said:?}");
+        }
+        for missed in [MissedGrant::Directories, MissedGrant::Writing, MissedGrant::Path] {
+            let said = if missed == MissedGrant::Directories { none } else { refused };
+            is_advised(missed, FailureKind::Error, Some(said), true);
+        }
     }
 
     #[test]

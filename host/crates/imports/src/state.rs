@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::command::{CapturedOutput, CommandInvocation, TooMuch};
-use super::denied::MissedGrant;
+use super::denied::{self, MissedGrant};
 use super::deterministic::{self, InstanceClock};
 use super::directory::Listing;
 use super::file_numbers::{FileNumbers, NoMemory};
@@ -57,6 +57,8 @@ pub struct StoreState {
     /// Present for a command.
     invocation: Option<CommandInvocation>,
     missed: BTreeSet<MissedGrant>,
+    /// True if it looked in vain for something in a directory that was granted.
+    is_missing: Cell<bool>,
     /// True if it has printed by other ways than WASI.
     printed: bool,
     /// True if a call of the host may have left something, here or among the instance's handles.
@@ -90,6 +92,7 @@ impl StoreState {
             listing: None,
             invocation,
             missed: BTreeSet::new(),
+            is_missing: Cell::new(false),
             printed: false,
             used: Cell::new(false),
         }
@@ -146,9 +149,16 @@ impl StoreState {
         }
     }
 
-    /// Returns what the guest asked for without being granted it.
-    pub fn missed(&self) -> &BTreeSet<MissedGrant> {
-        &self.missed
+    /// Records that the guest looked in vain for something in a directory that was granted.
+    pub fn note_missing(&self) {
+        self.is_missing.set(true);
+    }
+
+    /// Returns what the guest asked for without being granted it, as far as is known if it `said` this.
+    pub fn missed(&self, said: Option<&str>) -> BTreeSet<MissedGrant> {
+        let mut missed = self.missed.clone();
+        missed.extend(denied::beside(self.grants.reads_only(), self.is_missing.get(), said));
+        missed
     }
 
     /// Returns what the instance does with shared objects.

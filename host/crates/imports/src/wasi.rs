@@ -119,6 +119,12 @@ impl Wasi {
         !self.directories.is_empty()
     }
 
+    /// Returns whether some of the directories that were granted are for reading only, if there are any.
+    pub fn reads_only(&self) -> Option<bool> {
+        let reads = |(_, _, permissions): &(PathBuf, String, FsPerms)| matches!(permissions, FsPerms::ReadOnly);
+        self.opens_files().then(|| self.directories.iter().any(reads))
+    }
+
     /// Fills a buffer with random bytes.
     pub fn fill_randomly(&self, bytes: &mut [u8]) {
         if let Some(asked) = &self.asked {

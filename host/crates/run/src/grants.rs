@@ -56,6 +56,19 @@ pub fn split_mode(text: &str) -> (&str, bool) {
     }
 }
 
+/// Returns what a directory's name ends with if somebody probably took it for a mode: `:rx`, `:RW`. A name that really ends so
+/// can be followed by a mode.
+pub fn unknown_mode(text: &str) -> Option<&str> {
+    if split_mode(text).0.len() < text.len() {
+        return None;
+    }
+    let (_, end) = text.rsplit_once(':')?;
+    let letters = end.to_ascii_lowercase();
+    let is_short = (1..=3).contains(&letters.len()) && letters.bytes().all(|letter| b"rwox".contains(&letter));
+    let words = ["read", "write", "readonly", "read-only", "readwrite", "read-write"];
+    (is_short || words.contains(&&*letters)).then_some(end)
+}
+
 /// Returns the suffix of a directory's name: empty if it may only be read.
 pub fn mode(writable: bool) -> &'static str {
     if writable { WRITABLE } else { "" }

@@ -321,7 +321,14 @@ fn unknown(exports: &[TaskExport], wanted: &str) -> ExportError {
     let names: Vec<String> = exports.iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
     let similar = nearest(wanted, names.iter().map(String::as_str)).map(str::to_owned);
     let others = list(&exports.iter().filter(|e| e.is_users()).collect::<Vec<_>>());
+    if others.is_empty() && is_command(exports) {
+        return ExportError::OnlyCommand;
+    }
     ExportError::Unknown { wanted: wanted.to_owned(), similar, others }
+}
+
+fn is_command(exports: &[TaskExport]) -> bool {
+    exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"))
 }
 
 fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, ExportError> {
@@ -329,10 +336,7 @@ fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, ExportError> {
     let callable: Vec<&TaskExport> = users.iter().copied().filter(|e| e.unsupported.is_none()).collect();
     match (users.as_slice(), callable.as_slice()) {
         ([one], _) | (_, [one]) => Ok(one),
-        ([], _) => {
-            let command = exports.iter().any(|e| e.name == "_start" || e.path().starts_with("wasi:cli/run"));
-            Err(if command { ExportError::OnlyCommand } else { ExportError::NoFunction })
-        }
+        ([], _) => Err(if is_command(exports) { ExportError::OnlyCommand } else { ExportError::NoFunction }),
         (several, _) => Err(ExportError::Several { others: list(several) }),
     }
 }

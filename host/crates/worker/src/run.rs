@@ -20,7 +20,7 @@ use super::scratch::Scratch;
 use super::texts::Texts;
 use super::told;
 use super::trace;
-use crate::value::{self, EncodeError, ItemEncoding, TypePlan};
+use crate::value::{self, DecodeError, EncodeError, ItemEncoding, MeantFormat, TypePlan};
 use wasmpool_core::failed;
 use wasmpool_core::json;
 use wasmpool_core::outcome::{Failure, FailureKind, JsonStringEncoding, SuccessNotes};
@@ -307,7 +307,7 @@ impl Runner {
             CallStrategy::Bytes | CallStrategy::FallibleBytes => plain_bytes(item, form, &self.call).map(drop),
             _ => {
                 let decoded = self.task.params.decode(item, form, &mut self.arguments);
-                decoded.map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))
+                decoded.map_err(|misfit| self.unfit(&misfit, item, form))
             }
         }
     }
@@ -499,15 +499,22 @@ impl Runner {
     ) -> Result<(), Failure> {
         let (item, form) = self.open(tag, item)?;
         scratch.clear();
-        self.task
-            .params
-            .decode(&item, form, scratch)
-            .map_err(|misfit| Failure::new(FailureKind::InvalidInput, misfit.to_string()))?;
+        self.task.params.decode(&item, form, scratch).map_err(|misfit| self.unfit(&misfit, &item, form))?;
         if let Some(slot) = scratch.get_mut(self.task.slot) {
             elements.push(std::mem::replace(slot, Val::Bool(false)));
         }
         std::mem::swap(scratch, arguments);
         Ok(())
+    }
+
+    /// Returns the failure of an item that is not what the function takes.
+    #[cold]
+    fn unfit(&self, misfit: &DecodeError, item: &[u8], form: ItemEncoding) -> Failure {
+        let advice = self.task.params.meant(item, form).map(|meant| match meant {
+            MeantFormat::Lines => format!("; {} gives the function each item as it stands", Setting::InputOfLines),
+            MeantFormat::Csv => format!("; {} reads rows like this one", Setting::InputOfCsv),
+        });
+        Failure::new(FailureKind::InvalidInput, format!("{misfit}{}", advice.unwrap_or_default()))
     }
 
     fn attempt(&mut self, item: &[u8], form: ItemEncoding, out: &mut Vec<u8>) -> Result<OutcomeTag, Failure> {
@@ -527,7 +534,7 @@ impl Runner {
         arguments.clear();
         let result = match self.task.params.decode(item, form, &mut arguments) {
             Ok(()) => self.call_values(&arguments),
-            Err(misfit) => Err(Failure::new(FailureKind::InvalidInput, misfit.to_string())),
+            Err(misfit) => Err(self.unfit(&misfit, item, form)),
         };
         self.arguments = arguments;
         self.encode_to(self.task.returns.value.as_ref(), result?.as_ref(), out)
@@ -698,13 +705,13 @@ fn tell(failure: &mut Failure, store: &mut Store<StoreState>) {
     if failure.kind == FailureKind::InvalidInput {
         return;
     }
-    let missed = store.data().missed();
     let said = match failure.kind {
         FailureKind::Error => failure.error.as_ref().map(|_| failure.message.clone()),
         _ => reason,
     };
-    let advice = denied::advice(missed, failure.kind, said.as_deref());
-    failure.denied = denied::list(missed);
+    let missed = store.data().missed(said.as_deref());
+    let advice = denied::advice(&missed, failure.kind, said.as_deref());
+    failure.denied = denied::list(&missed);
     failure.message += &advice;
     if let Some(refused) = refused.filter(|_| matches!(failure.kind, FailureKind::Error | FailureKind::Trap)) {
         let addition = refused.addition(&failure.message);

@@ -7,11 +7,13 @@ pub fn examples(command: &str) -> &'static str {
             "  One result for each line of JSON:
     seq 1 1000 | wasmpool map square.wasm
   Every file of a directory, by the bytes that are in it:
-    ls photos/*.jpg | wasmpool map thumbnail.wasm --input-format files --results thumbnails
+    ls photos/*.jpg |
+      wasmpool map thumbnail.wasm --input-format files --results thumbnails
   The columns of a table by name, one parameter fixed:
-    wasmpool map score.wasm -f score --arg rate=0.3 --input-format csv orders.csv -o scores.jsonl
+    wasmpool map score.wasm -f score --arg rate=0.3 orders.csv -o scores.jsonl
   A run that may be killed, goes on where it was, and keeps what failed apart:
-    wasmpool map check.wasm items.jsonl -o out.jsonl --journal run.journal --resume --failed failed.jsonl
+    wasmpool map check.wasm items.jsonl -o out.jsonl \\
+      --journal run.journal --resume --failed failed.jsonl
   Try it on ten items, after a look at what would run:
     wasmpool map check.wasm items.jsonl --dry-run
     wasmpool map check.wasm items.jsonl --first 10"
@@ -20,9 +22,10 @@ pub fn examples(command: &str) -> &'static str {
             "  The item is the command's standard input:
     wasmpool exec wc.wasm --input-format files paths.txt
   The item is an argument:
-    seq 1 100 | wasmpool exec factor.wasm --delimiter newline -- --exponents '{}'
+    seq 100 | wasmpool exec factor.wasm --delimiter newline -- --exponents '{}'
   A record for each item, with its exit code and what the command said:
-    wasmpool exec solver.wasm --input-format files paths.txt --ok-codes 10,20 --output-format records"
+    wasmpool exec solver.wasm --input-format files paths.txt \\
+      --ok-codes 10,20 --output-format records"
         }
         "call" => {
             "  Numbers, and a text as it is:
@@ -51,9 +54,11 @@ pub fn examples(command: &str) -> &'static str {
     wasmpool serve --via tls://nats.example.com:4222 --creds host.creds -j 4"
         }
         "share serve" => {
-            "  Keep the objects of a file from one start to the next, and reach one of them from a run:
-    wasmpool share serve backlog.toml --via tls://nats.example.com:4222 --state backlog.json
-    wasmpool map crawl.wasm urls.jsonl --via tls://nats.example.com:4222 --share jobs@backlog:put"
+            "  Keep the objects of a file over restarts, and reach one of them from a run:
+    wasmpool share serve backlog.toml --state backlog.json \\
+      --via tls://nats.example.com:4222
+    wasmpool map crawl.wasm urls.jsonl --share jobs@backlog:put \\
+      --via tls://nats.example.com:4222"
         }
         "hosts" => "    wasmpool hosts --via tls://nats.example.com:4222 --creds user.creds",
         "new" => {
@@ -66,12 +71,20 @@ pub fn examples(command: &str) -> &'static str {
     wasmpool cache clean --older 30d"
         }
         "completions" => {
-            "    wasmpool completions bash > ~/.local/share/bash-completion/completions/wasmpool
-    wasmpool completions zsh > ~/.zfunc/_wasmpool         # with `fpath+=~/.zfunc` before compinit
+            "  For bash:
+    mkdir -p ~/.local/share/bash-completion/completions
+    wasmpool completions bash \\
+      > ~/.local/share/bash-completion/completions/wasmpool
+  For zsh, with `fpath+=~/.zfunc` before compinit in ~/.zshrc:
+    mkdir -p ~/.zfunc
+    wasmpool completions zsh > ~/.zfunc/_wasmpool
+  For fish:
+    mkdir -p ~/.config/fish/completions
     wasmpool completions fish > ~/.config/fish/completions/wasmpool.fish"
         }
         "man" => {
             "    wasmpool man | man -l -
+    mkdir -p ~/.local/share/man/man1
     wasmpool man ~/.local/share/man/man1"
         }
         _ => "",

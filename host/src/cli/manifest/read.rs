@@ -241,6 +241,7 @@ pub fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
 
 pub fn asked_directories<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, bool)>, D::Error> {
     many(from, |text| {
+        units::mode(text)?;
         let (name, writes) = wasmpool_run::grants::split_mode(text);
         match name.is_empty() || name.contains("::") {
             true => Err(RequestError::Directory),

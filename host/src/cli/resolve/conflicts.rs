@@ -20,7 +20,7 @@ use wasmpool_core::share::MOST_OBJECTS;
 use wasmpool_core::text::{QuotedName, ShellWord};
 #[cfg(feature = "hosts")]
 use wasmpool_run::grants::DirectoryGrant;
-use wasmpool_run::output::VALUE;
+use wasmpool_run::output::{NameTemplate, VALUE};
 use wasmpool_scheduler::ChunkSize;
 
 /// Maximum number of columns that a message lists.
@@ -258,6 +258,12 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
         {
             let flatten = function.flatten.option_name("--flatten").to_string();
             return Err(UsageError::FlattenedResults { results, flatten });
+        }
+        let has_members = matches!(*items.input_format, InputFormat::Csv | InputFormat::Jsonl | InputFormat::Json);
+        let members = items.results_name.iter().flat_map(NameTemplate::members);
+        if let Some(member) = members.filter(|_| !has_members).next().cloned() {
+            let name = items.results_name.option_name("--results-name").to_string();
+            return Err(UsageError::NameOfNoMember { name, member });
         }
     } else if items.results_name.is_some() {
         return Err(UsageError::NameOfNoResults { name: items.results_name.option_name("--results-name").to_string() });

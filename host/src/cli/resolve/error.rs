@@ -42,6 +42,12 @@ pub enum UsageError {
     FlattenedResults { results: String, flatten: String },
     #[error("{name} names the files of --results: add --results DIR")]
     NameOfNoResults { name: String },
+    #[error(
+        "{name} names results by a member {} of the items, which have none: it wants --input-format csv, jsonl or json; \
+         {{}} is the text of an item, or the path of its file",
+        QuotedName::of(.member)
+    )]
+    NameOfNoMember { name: String, member: String },
     #[error("two shared objects are called {}: {share} wants a name of its own for each", ForeignText::of(.name))]
     ShareTwice { name: String, share: String },
     #[error("{share} is given more than {MOST_OBJECTS} times, which is the most for one run")]

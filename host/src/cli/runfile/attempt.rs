@@ -110,7 +110,7 @@ impl ReadyProcess {
             news: (news, place),
             since: Instant::now(),
             outcome: None,
-            streams: Default::default(),
+            streams: ShownStream::both(),
             printed_much: false,
         };
         let work = SupervisorWork {
@@ -285,7 +285,12 @@ impl OutcomeSink for ProcessSink<'_> {
     fn worker_lost(&mut self, _: WorkerId, how: &str) {
         if self.context.verbose {
             let name = self.label;
-            tell_as!(Level::Warning, &[], "wasmpool: the worker of {name} ended ({})", ForeignText::of(how));
+            tell_as!(
+                Level::Warning,
+                &[("name", name.into())],
+                "wasmpool: the worker of {name} ended ({})",
+                ForeignText::of(how)
+            );
         }
     }
 

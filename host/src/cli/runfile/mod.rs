@@ -36,7 +36,8 @@ use wasmpool_run::descriptors;
 use wasmpool_run::error::{Error, with_sources};
 use wasmpool_run::grants::Grants;
 use wasmpool_run::place::directory_of;
-use wasmpool_run::tell;
+use wasmpool_run::stdio::Level;
+use wasmpool_run::tell_as;
 
 /// Runs the processes of a file, or says what would run.
 pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
@@ -72,7 +73,10 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
         apart::tell_where_contents_go(&share_out, &directories);
         for (process, spec) in plan.processes.iter().zip(&specs) {
             let name = &process.name;
-            spec.notes.iter().for_each(|note| tell!("wasmpool: process {name}: {}", MessageLines(note)));
+            let facts = [("name", name.as_str().into())];
+            let tell_note =
+                |note: &String| tell_as!(Level::Info, &facts, "wasmpool: process {name}: {}", MessageLines(note));
+            spec.notes.iter().for_each(tell_note);
         }
     }
     running::run(&plan, &specs, args)

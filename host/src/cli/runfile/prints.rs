@@ -1,30 +1,43 @@
 //! What a process prints, as it is shown: line by line, with the name of the process in front.
 
 use wasmpool_core::text::ForeignText;
-use wasmpool_run::tell;
+use wasmpool_run::stdio::Level;
+use wasmpool_run::tell_as;
 
 /// Maximum number of bytes of a line that are shown as one. A longer one goes on in the next.
 const LONGEST_LINE: usize = 4096;
 
 /// What was shown of one stream of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShownStream {
+    /// Which one it is, for programs.
+    stream: &'static str,
     /// The beginning of a line whose end is still to come.
     begun: Vec<u8>,
 }
 
 impl ShownStream {
+    /// Returns standard output and standard error of a process that has printed nothing yet.
+    pub fn both() -> [ShownStream; 2] {
+        ["standard output", "standard error"].map(|stream| ShownStream { stream, begun: Vec::new() })
+    }
+
     /// Shows the lines that end in what the process has printed next.
     pub fn show(&mut self, name: &str, printed: &[u8]) {
-        self.next(printed).into_iter().for_each(|text| tell_line(name, &text));
+        self.next(printed).into_iter().for_each(|text| self.tell_line(name, &text));
     }
 
     /// Shows the last line, if it has no end.
     pub fn end(&mut self, name: &str) {
         let rest = std::mem::take(&mut self.begun);
         if !rest.is_empty() {
-            tell_line(name, &line_of(&rest));
+            self.tell_line(name, &line_of(&rest));
         }
+    }
+
+    fn tell_line(&self, name: &str, text: &str) {
+        let facts = [("name", name.into()), ("stream", self.stream.into()), ("printed", text.into())];
+        tell_as!(Level::Info, &facts, "{name} | {}", ForeignText::of(text).at_most(usize::MAX));
     }
 
     fn next(&mut self, printed: &[u8]) -> Vec<String> {
@@ -55,17 +68,13 @@ fn whole_characters(bytes: &[u8], most: usize) -> usize {
     (most.saturating_sub(3)..=most).rev().find(begins).unwrap_or(most)
 }
 
-fn tell_line(name: &str, text: &str) {
-    tell!("{name} | {}", ForeignText::of(text).at_most(usize::MAX));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_line_is_shown_once_it_is_complete() {
-        let mut stream = ShownStream::default();
+        let [mut stream, _] = ShownStream::both();
         assert_eq!(stream.next(b"a\nb"), ["a"]);
         assert_eq!(stream.next(b""), [""; 0]);
         assert_eq!(stream.next(b"c\r\n\nd"), ["bc", ""]);
@@ -74,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_shown_in_pieces_and_no_character_is_cut() {
-        let mut stream = ShownStream::default();
+        let [mut stream, _] = ShownStream::both();
         let mut shown = Vec::new();
         let text = "x".to_owned() + &"€".repeat(5000);
         for bytes in text.as_bytes().chunks(1000) {

@@ -29,9 +29,9 @@ use wasmpool_run::output::{ProcessRecord, TargetError};
 use wasmpool_run::scarce::patiently;
 use wasmpool_run::shared::PipeEnd;
 use wasmpool_run::spawn::{ChildProgram, ChildRole};
-use wasmpool_run::stdio::Stdout;
+use wasmpool_run::stdio::{Level, Stdout};
 use wasmpool_run::supervisor::{Event, EventSender, Mailbox, SpareWorkers};
-use wasmpool_run::tell;
+use wasmpool_run::{tell, tell_as};
 
 /// Something that the thread which carries out the order is told.
 #[derive(Debug)]
@@ -306,7 +306,8 @@ impl<'a> ProcessRun<'a> {
         let (name, quiet) = (instance.label.clone(), self.context.quiet);
         if restarts > 0 && !quiet {
             let count = restarts;
-            tell!("wasmpool: process {name} is started again (restart {count})");
+            let facts = [("name", name.as_str().into()), ("restarts", count.into())];
+            tell_as!(Level::Warning, &facts, "wasmpool: process {name} is started again (restart {count})");
         }
         let mailbox = match patiently(None, || Mailbox::asking(Box::new(|_| false))) {
             Ok(mailbox) => mailbox,
@@ -496,8 +497,16 @@ fn of_error(name: &str, error: &Error) -> Stop {
 }
 
 fn tell_failure(name: &str, failure: &Failure) {
-    tell!("wasmpool: process {name} failed: {}: {}", failure.kind.name(), ForeignText::of_failure(&failure.message));
-    for frame in &failure.trace {
-        tell!("    in {}", ForeignText::of(frame));
+    let kind = failure.kind.name();
+    let mut facts = vec![("name", name.into()), ("kind", kind.into())];
+    if !failure.trace.is_empty() {
+        facts.push(("trace", failure.trace.clone().into()));
     }
+    // The last one may only say how many more there are.
+    let word = |frame: &str| if frame.starts_with('(') { "" } else { "in " };
+    let frames = failure.trace.iter().map(|frame| format!("\n    {}{}", word(frame), ForeignText::of(frame)));
+    let frames: String = frames.collect();
+    let message = ForeignText::of_failure(&failure.message);
+    let text = format!("process {name} failed: {kind}: {message}{frames}");
+    tell_as!(Level::Warning, &facts, "wasmpool: {text}");
 }

@@ -53,6 +53,8 @@ fn what_every_object_is_filled_with_is_what_it_holds() {
     let output = run.arg("--share-in").arg(&file).arg("--share-out").arg(place.path("out.json")).run().exits(0);
     assert_eq!(super::endings(&output)[0], "3 x v@2 7 true ß");
     assert_eq!(place.read("out.json"), held);
+    // Some editors begin a text with a mark.
+    let file = place.write("in.json", &format!("\u{feff}{held}"));
     // And by one call.
     let run = call(&shares, "size jobs").arg("--share-in").arg(&file).arg("--share-out").arg(place.path("two.json"));
     assert_eq!(run.run().exits(0).text(), "\"3\"\n");

@@ -181,6 +181,9 @@ fn begin_frame(source: &mut Source, frame: &mut FrameDecoder) -> io::Result<bool
                 false => Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
+        Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(_))) => {
+            Err(io::Error::other("something else follows it"))
+        }
         Err(e) => Err(io::Error::other(e)),
     }
 }
@@ -288,6 +291,9 @@ mod tests {
         assert_eq!(read(&skipped, 64, 64).as_ref(), Ok(&text));
         let followed = [gzip(&text), b"plain".to_vec()].concat();
         assert!(read(&followed, 64, 64).is_err_and(|e| e.contains("something else follows it")));
+        let followed = [zstd(&text), gzip(&text)].concat();
+        let said = read(&followed, 64, 64).expect_err("two compressions");
+        assert!(said.contains("something else follows it") && !said.contains("Magic"), "{said}");
         let mut damaged = gzip(&text);
         let checksum = damaged.len() - 6;
         damaged[checksum] ^= 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::identity;
 use crate::input::InputError;
-use wasmpool_core::text::{ForeignText, ShellWord};
+use wasmpool_core::text::{ForeignText, ShellWord, bytes_given};
 
 /// The reason why a run cannot continue with its journal.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -101,6 +101,11 @@ fn cut(path: &Path, at: u64, first: bool) -> String {
 fn of_run(name: &str, ours: &str, theirs: &str) -> String {
     match name {
         identity::TASK => "another task (its content is not the same)".to_owned(),
+        // Sizes are written as bytes.
+        _ if name.ends_with("memory") || name.ends_with("max-output") => {
+            let said = |size: &str| size.parse().map_or_else(|_| ForeignText::of(size).to_string(), bytes_given);
+            format!("a run with {name} {}, and this one has {}", said(theirs), said(ours))
+        }
         _ => format!("a run with {name} {}, and this one has {}", ForeignText::of(theirs), ForeignText::of(ours)),
     }
 }

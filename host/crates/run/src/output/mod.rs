@@ -444,10 +444,11 @@ impl OutcomeLines {
         match self.format {
             LineFormat::Raw { delimiter: Some(delimiter) } => {
                 if memchr::memchr(delimiter, &element).is_some() {
-                    let name = if delimiter == 0 { "a NUL" } else { "a newline" };
+                    let (name, other) = if delimiter == 0 { ("a NUL", "none") } else { ("a newline", "nul") };
                     return Err(invalid(&format!(
-                        "the result holds {name}, the delimiter of the output ({})",
-                        Setting::Delimiter
+                        "the result holds {name}, the delimiter of the output; {} takes it as it is, and so does a file for \
+                         each result",
+                        Setting::Delimiter.with(other)
                     )));
                 }
                 append(element, to);

@@ -38,6 +38,8 @@ enum NamePart {
 pub enum TemplateError {
     #[error("a `{{` is not closed; what it can stand for is {{}}, {{.}}, {{/}}, {{/.}}, {{#}} or {{NAME}}")]
     Open,
+    #[error("{{{0}}} stands for nothing; what it can stand for is {{}}, {{.}}, {{/}}, {{/.}}, {{#}} or {{NAME}}")]
+    Field(String),
     #[error("it holds a `/`: a result is a file of the directory itself")]
     Directory,
     #[error("it is the same for every item: add {{#}}, the index of the item, or {{/.}}, the name of its file")]
@@ -93,6 +95,10 @@ impl FromStr for NameTemplate {
             parts.push(match field {
                 "#" => NamePart::Index,
                 "" | "." | "/" | "/." => NamePart::Whole { base: field.contains('/'), stem: field.contains('.') },
+                // No member is called so, but by whoever means something else.
+                member if member.contains('{') || member.chars().all(|c| " #./".contains(c)) => {
+                    return Err(TemplateError::Field(ForeignText::of(member).to_string()));
+                }
                 member => NamePart::Member(member.to_owned()),
             });
             rest = behind;
@@ -237,6 +243,9 @@ mod tests {
         let refused = |template: &str| template.parse::<NameTemplate>().err();
         assert_eq!(refused("{"), Some(TemplateError::Open));
         assert_eq!(refused("out/{#}"), Some(TemplateError::Directory));
+        for (template, field) in [("{##}", "##"), ("{{}}", "{"), ("a{..}", ".."), ("{ }", " "), ("{//}", "//")] {
+            assert_eq!(refused(template), Some(TemplateError::Field(field.to_owned())), "{template}");
+        }
         assert_eq!(refused("x"), Some(TemplateError::Constant));
         assert_eq!(refused(""), Some(TemplateError::Constant));
     }

@@ -45,6 +45,8 @@ pub enum ColumnsHint {
     Delimiter(&'static str),
     /// The first row is data.
     NoHeader,
+    /// The first row says what separates the columns, as some spreadsheets write it.
+    Separator,
 }
 
 fn told(hint: &Option<ColumnsHint>) -> String {
@@ -56,6 +58,10 @@ fn told(hint: &Option<ColumnsHint>) -> String {
             "; the first row is taken for the names of the columns: where it is data, {} takes cells in this order",
             Setting::NoHeader
         ),
+        Some(ColumnsHint::Separator) => {
+            "; its first row only says to a spreadsheet what separates the columns: remove that row (tail -n +2)"
+                .to_owned()
+        }
         None => String::new(),
     }
 }
@@ -114,13 +120,17 @@ fn by_name(fields: &Fields, names: &[String]) -> Result<(), ColumnsError> {
     let delimiter = delimiter(fields, names, known);
     let found = list(names.iter().map(|name| format!("`{}`", shorten(name))));
     let no_header = (known == 0).then_some(ColumnsHint::NoHeader);
-    let hint = delimiter.map(ColumnsHint::Delimiter).or(no_header);
+    let separator = names.first().is_some_and(|name| name.trim_matches('"').starts_with("sep="));
+    let hint = separator.then_some(ColumnsHint::Separator);
+    let hint = hint.or_else(|| delimiter.map(ColumnsHint::Delimiter)).or(no_header);
     if missing.is_empty() {
         let taken = list(fields.iter().map(|(name, shape)| quoted(name, shape)));
         return Err(ColumnsError::NoneOf { taken, found, hint });
     }
     let missing = list(missing.iter().map(|(name, shape)| {
-        let near = there.near(name).filter(|_| delimiter.is_none());
+        // Capitals make two names less similar than they are.
+        let same = names.iter().find(|other| other.trim().eq_ignore_ascii_case(name)).map(String::as_str);
+        let near = same.or_else(|| there.near(name)).filter(|_| delimiter.is_none());
         let near = near.map(|near| format!(" (is it `{}`?)", shorten(near)));
         quoted(name, shape) + &near.unwrap_or_default()
     }));
@@ -194,6 +204,13 @@ mod tests {
     fn a_header_with_all_that_is_wanted_fits_whatever_else_is_in_it() {
         assert_eq!(named("note,weight-kg,order-id,country"), Ok(()));
         assert_eq!(named("order-id,country,weight-kg,coupon"), Ok(()));
+    }
+
+    #[test]
+    fn names_in_capitals_and_the_first_row_of_a_spreadsheet_are_recognised() {
+        let result = named("ORDER-ID,Country,WEIGHT-KG");
+        says(result, &["(is it `ORDER-ID`?)", "(is it `Country`?)", "(is it `WEIGHT-KG`?)"]);
+        says(named("sep=;"), &["remove that row (tail -n +2)"]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use bytes::decode_bytes;
 pub use encode::EncodeError;
 pub use example::example_item;
 pub use misfit::DecodeError;
-pub use params::{BindError, FunctionParams};
+pub use params::{BindError, FunctionParams, MeantFormat};
 pub use shape::TypePlan;
 pub use wit::spell;
 

@@ -47,6 +47,15 @@ pub enum BindError {
     },
 }
 
+/// A format of the input that the user probably meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeantFormat {
+    /// Lines that are texts as they stand.
+    Lines,
+    /// Rows of CSV.
+    Csv,
+}
+
 impl FunctionParams {
     /// Creates the parameters of a function, in their order.
     pub fn new(params: Vec<(String, TypePlan)>) -> Self {
@@ -153,6 +162,24 @@ impl FunctionParams {
         let values = context.read(item, ItemArguments { params: self, context: &context, layout })?;
         self.fill(values, out);
         Ok(())
+    }
+
+    /// Returns the format in which an item that did not fit is probably written: one that is no JSON at all where the function
+    /// takes a text, or has cells like a row where it takes values by name.
+    pub fn meant(&self, item: &[u8], form: ItemEncoding) -> Option<MeantFormat> {
+        let item = item.trim_ascii();
+        if form != ItemEncoding::Json || item.is_empty() || serde_json::from_slice::<IgnoredAny>(item).is_ok() {
+            return None;
+        }
+        // What begins like JSON is meant as such, and is wrong or cut short.
+        if matches!(item.first(), Some(b'{' | b'[')) {
+            return None;
+        }
+        match &self.free.shapes[..] {
+            [] => None,
+            [shape] if shape.is_text() => Some(MeantFormat::Lines),
+            _ => item.iter().any(|byte| matches!(byte, b',' | b';' | b'\t')).then_some(MeantFormat::Csv),
+        }
     }
 
     /// Creates the arguments of a call from texts that a person typed, one for each parameter that the item fills. A single

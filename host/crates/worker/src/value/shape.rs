@@ -139,6 +139,15 @@ impl TypePlan {
         }
     }
 
+    /// Returns true if a text as it stands can be a value of this type.
+    pub(super) fn is_text(&self) -> bool {
+        match self {
+            Self::String | Self::Char | Self::Enum(_) | Self::Bytes => true,
+            Self::Option(inner) => inner.is_text(),
+            _ => false,
+        }
+    }
+
     /// Returns the type of the elements of a list or an option.
     pub fn element(&self) -> Option<&TypePlan> {
         match self {

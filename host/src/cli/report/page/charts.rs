@@ -2,7 +2,7 @@
 
 use super::super::figures::{BucketFigures, LongItemFigures, RowFigures, TaskFigures};
 use super::{Page, event_said, micros_said};
-use crate::cli::progress::{grouped, rate_said};
+use crate::cli::progress::{grouped, one_or_many, rate_said};
 
 /// Heights of the charts, in pixels.
 const RATE_HEIGHT: f64 = 72.0;
@@ -89,9 +89,10 @@ pub fn of_row(page: &mut Page, task: &TaskFigures, (nth, row): (usize, &RowFigur
         let span = (bucket * first, bucket * (last + 1));
         rect(page, "busy", span, (ROW_HEIGHT - height, height));
         page.raw(format_args!(
-            "<title>{}% busy, {} items, {} failed</title></rect>",
+            "<title>{}% busy, {} {}, {} failed</title></rect>",
             busy.div_ceil(10),
             grouped(done),
+            one_or_many(done, "items"),
             grouped(failed)
         ));
         if failed > 0 {
@@ -103,8 +104,9 @@ pub fn of_row(page: &mut Page, task: &TaskFigures, (nth, row): (usize, &RowFigur
     for chunk in task.chunks.listed.iter().filter(|chunk| chunk.row == nth) {
         let x = scale.at(chunk.from_us);
         page.raw(format_args!(
-            "<line class=\"grid\" x1=\"{x:.3}%\" x2=\"{x:.3}%\" y1=\"0\" y2=\"{ROW_HEIGHT}\"><title>chunk of {} items from {}, {}</title></line>",
+            "<line class=\"grid\" x1=\"{x:.3}%\" x2=\"{x:.3}%\" y1=\"0\" y2=\"{ROW_HEIGHT}\"><title>chunk of {} {} from {}, {}</title></line>",
             chunk.count,
+            one_or_many(chunk.count, "items"),
             chunk.first,
             micros_said((chunk.to_us - chunk.from_us) as f64)
         ));
@@ -148,18 +150,23 @@ pub fn histogram(page: &mut Page, buckets: &[BucketFigures]) {
         "<svg height=\"{}\" role=\"img\"><title>How many items took how long</title>",
         TIMES_HEIGHT + 40.0
     ));
-    page.raw(format_args!("<text x=\"0\" y=\"10\">{} items, at most</text>", grouped(most as u64)));
+    page.raw(format_args!(
+        "<text x=\"0\" y=\"10\">{} {}, at most</text>",
+        grouped(most as u64),
+        one_or_many(most as u64, "items")
+    ));
     let labels = buckets.len().div_ceil(6).max(1);
     for (nth, bucket) in buckets.iter().enumerate() {
         let x = nth as f64 * width;
         // The few are seen, too.
         let height = if bucket.count > 0 { (bucket.count as f64 / most * TIMES_HEIGHT).max(1.5) } else { 0.0 };
         page.raw(format_args!(
-            "<rect class=\"busy\" x=\"{:.3}%\" width=\"{:.3}%\" y=\"{:.1}\" height=\"{height:.1}\"><title>{} items took {} to {}</title></rect>",
+            "<rect class=\"busy\" x=\"{:.3}%\" width=\"{:.3}%\" y=\"{:.1}\" height=\"{height:.1}\"><title>{} {} took {} to {}</title></rect>",
             x + width * 0.04,
             width * 0.92,
             16.0 + TIMES_HEIGHT - height,
             grouped(bucket.count),
+            one_or_many(bucket.count, "items"),
             micros_said(bucket.from_us),
             micros_said(bucket.to_us)
         ));

@@ -151,7 +151,7 @@ impl Worker {
     pub fn missed(&mut self) -> Vec<String> {
         let (store, _) = self.live.as_mut().unwrap();
         store.data_mut().take_printed();
-        wasmpool_imports::denied::list(store.data().missed())
+        wasmpool_imports::denied::list(&store.data().missed(None))
     }
 
     fn item<P, R>(&mut self, function: &str, params: P) -> Result<R, String>
