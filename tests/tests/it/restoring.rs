@@ -482,7 +482,7 @@ fn inspect_says_where_whose_a_handle_is_cannot_be_told() {
                 format!("(instance $i{nth} (instantiate $c{nth} (with \"now\" (func $now)))) (alias export $i{nth} \"f\" (func $f{nth}))")
             }))
             .collect();
-        wat(&format!(
+        wat(format!(
             r#"(component
               (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
               (alias export $clock "now" (func $now))

@@ -260,10 +260,10 @@ fn of_items(spec: &RunSpec) -> Result<(), UsageError> {
             return Err(UsageError::FlattenedResults { results, flatten });
         }
         let has_members = matches!(*items.input_format, InputFormat::Csv | InputFormat::Jsonl | InputFormat::Json);
-        let members = items.results_name.iter().flat_map(NameTemplate::members);
-        if let Some(member) = members.filter(|_| !has_members).next().cloned() {
+        let mut members = items.results_name.iter().flat_map(NameTemplate::members);
+        if let (false, Some(member)) = (has_members, members.next()) {
             let name = items.results_name.option_name("--results-name").to_string();
-            return Err(UsageError::NameOfNoMember { name, member });
+            return Err(UsageError::NameOfNoMember { name, member: member.clone() });
         }
     } else if items.results_name.is_some() {
         return Err(UsageError::NameOfNoResults { name: items.results_name.option_name("--results-name").to_string() });
