@@ -164,9 +164,6 @@ pub struct RestorableInstance {
     needed: usize,
     looked_at: u64,
     look_at: u64,
-    /// Time that pages took which were put back in vain, and that replacing the instance will take.
-    wasted: Duration,
-    replacing: Duration,
     /// Number of bytes that its memories may grow by.
     left: usize,
 }
@@ -311,7 +308,6 @@ impl Restorer {
             }
             _ => None,
         };
-        let (prepared_in, making) = (began.elapsed(), self.making.mean());
         Ok(Some(RestorableInstance {
             globals,
             clear,
@@ -319,12 +315,10 @@ impl Restorer {
             pristine,
             faults,
             restored: 0,
-            savings: Savings::of_prepared(prepared_in, making),
+            savings: Savings::of_prepared(began.elapsed(), self.making.mean()),
             needed: 0,
             looked_at: 0,
             look_at: 2,
-            wasted: Duration::ZERO,
-            replacing: prepared_in + making,
             left,
         }))
     }
@@ -407,7 +401,7 @@ impl Restorer {
         // SAFETY: as above.
         instance.memories().for_each(|(memory, pristine)| unsafe { memory.put_back(pristine) });
         // Another instance has these pages only once an item writes to them.
-        let is_replaced = instance.wasted > instance.replacing;
+        let is_replaced = instance.savings.are_wasted();
         if is_replaced {
             instance.memories().for_each(|(memory, pristine)| memory.give_back(pristine));
         }
@@ -538,7 +532,7 @@ impl RestorableInstance {
     /// Takes note that so many of the pages which are put back had not been written to by the last item.
     fn looked(&mut self, written: usize, in_vain: usize) {
         let items = usize::try_from(self.restored - self.looked_at).unwrap_or(usize::MAX);
-        self.wasted += time_of(PUT_BACK, in_vain.saturating_mul(items));
+        self.savings.waste(time_of(PUT_BACK, in_vain.saturating_mul(items)));
         self.needed = written - in_vain;
         self.looked_at = self.restored;
         self.look_at = self.restored + LOOK_EVERY;

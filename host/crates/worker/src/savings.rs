@@ -38,6 +38,9 @@ pub struct Savings {
     saved: i64,
     least: i64,
     most: i64,
+    /// What was wasted on pages that another instance would not have as its own, and what replacing this one costs.
+    wasted: i64,
+    replacing: i64,
 }
 
 impl Savings {
@@ -45,12 +48,23 @@ impl Savings {
     pub fn of_prepared(took: Duration, making: Duration) -> Savings {
         let (took, making) = (nanos(took), nanos(making));
         let least = making.saturating_mul(-MOST_LOST).saturating_sub(took);
-        Savings { saved: -took, least, most: making.saturating_mul(MOST_SAVED) }
+        let (most, replacing) = (making.saturating_mul(MOST_SAVED), making.saturating_add(took));
+        Savings { saved: -took, least, most, wasted: 0, replacing }
     }
 
     /// Adds a restored instance that took this long, or so little that it was not measured, instead of what a new one costs.
     pub fn add(&mut self, took: Duration, instead_of: Duration) {
         self.saved = self.saved.saturating_add(nanos(instead_of)).saturating_sub(nanos(took)).min(self.most);
+    }
+
+    /// Takes note of a part of what restoring took that another instance would not take.
+    pub fn waste(&mut self, took: Duration) {
+        self.wasted = self.wasted.saturating_add(nanos(took));
+    }
+
+    /// Returns true if so much was wasted that replacing the instance would have cost less.
+    pub fn are_wasted(&self) -> bool {
+        self.wasted > self.replacing
     }
 
     /// Returns true if restoring has cost more than it has saved.
@@ -102,6 +116,15 @@ mod tests {
         (0..1_000_000).for_each(|_| savings.add(Duration::ZERO, MAKING));
         (0..100).for_each(|_| savings.add(2 * MAKING, MAKING));
         assert!(savings.are_used_up());
+    }
+
+    #[test]
+    fn an_instance_is_replaced_once_it_has_wasted_what_another_costs() {
+        let mut savings = prepared();
+        savings.waste(Duration::from_micros(26));
+        assert!(!savings.are_wasted());
+        savings.waste(Duration::from_nanos(1));
+        assert!(savings.are_wasted());
     }
 
     #[test]
