@@ -131,7 +131,7 @@ pub(super) use path_calls;
 
 /// Hands the calls that look for a file to such a macro. They are defined with and without fuel, so that a guest that has used
 /// up its descriptors is always told so, and it is known whether it looked in a directory that it was granted.
-macro_rules! opening_call {
+macro_rules! looking_calls {
     ($define:ident! { $($to:tt)* }) => {
         $define! { $($to)*
             "open-at" open_at(flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags) path path.len();
@@ -139,7 +139,7 @@ macro_rules! opening_call {
         }
     };
 }
-pub(super) use opening_call;
+pub(super) use looking_calls;
 
 /// Defines functions that count what a call costs, and then make it.
 macro_rules! files {
@@ -177,7 +177,7 @@ pub fn link_opening(linker: &mut ComponentLinker<StoreState>, interface: &str, i
         "wasi:filesystem/types" if interface.contains("@0.3.") => concurrent::link_opening(linker, interface),
         "wasi:filesystem/types" => {
             let instance = &mut linker.instance(FILES)?;
-            opening_call! { files! { instance, is_async: } }
+            looking_calls! { files! { instance, is_async: } }
             Ok(())
         }
         _ => Ok(()),

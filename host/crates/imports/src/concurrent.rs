@@ -13,7 +13,7 @@ use wasmtime_wasi::p3::bindings::filesystem::types::{
     OpenFlags, PathFlags,
 };
 
-use super::charges::{answer, opening_call, path_calls};
+use super::charges::{answer, looking_calls, path_calls};
 use super::deterministic::entries;
 use super::relay;
 use super::state::StoreState;
@@ -72,7 +72,7 @@ fn link_files(files: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()
 /// Defines the opening of files, counted if the task has fuel. `linker` has the interface defined already.
 pub fn link_opening(linker: &mut Linker<StoreState>, interface: &str) -> wasmtime::Result<()> {
     let files = &mut linker.instance(interface)?;
-    opening_call! { files! { files: } }
+    looking_calls! { files! { files: } }
     Ok(())
 }
 

@@ -71,33 +71,8 @@ impl Display for MissedGrant {
     }
 }
 
-/// Words of guests, in various languages, that lack a file, a peer or a variable.
-const OF_FILES: [&str; 23] = [
-    "no such file",
-    "no such directory",
-    "file not found",
-    "entity not found",
-    "filenotfounderror",
-    "kind: notfound",
-    "noent",
-    "no-entry",
-    "preopen",
-    "pre-opened",
-    "bad file",
-    "file descriptor",
-    "badf",
-    "permission denied",
-    "permissiondenied",
-    "operation not permitted",
-    "eacces",
-    "notcapable",
-    "not capable",
-    "cannot open",
-    "can't open",
-    "failed to open",
-    "unable to open",
-];
-/// Those that say in so many words that there is no such file.
+/// Words of guests, in various languages, that lack a file, a peer or a variable. These say in so many words that there is no such
+/// file.
 const OF_MISSING_FILES: [&str; 12] = [
     "no such file",
     "no such directory",
@@ -111,6 +86,20 @@ const OF_MISSING_FILES: [&str; 12] = [
     "pre-opened",
     "badf",
     "bad file",
+];
+/// Others that speak of files.
+const OF_OTHER_FILES: [&str; 11] = [
+    "file descriptor",
+    "permission denied",
+    "permissiondenied",
+    "operation not permitted",
+    "eacces",
+    "notcapable",
+    "not capable",
+    "cannot open",
+    "can't open",
+    "failed to open",
+    "unable to open",
 ];
 /// Those that say that a directory does not allow it.
 const OF_MODES: [&str; 8] =
@@ -147,10 +136,11 @@ impl MissedGrant {
             return false;
         }
         let speaks = |words: &[&str]| said.is_some_and(|said| speaks_of(said, words));
+        let of_files = || speaks(&OF_MISSING_FILES) || speaks(&OF_OTHER_FILES);
         match self {
-            MissedGrant::Directories => speaks(&OF_FILES),
+            MissedGrant::Directories => of_files(),
             MissedGrant::Writing => speaks(&OF_MODES),
-            MissedGrant::Path => said.is_none() || speaks(&OF_FILES),
+            MissedGrant::Path => said.is_none() || of_files(),
             MissedGrant::Socket | MissedGrant::Name(_) | MissedGrant::Address(_) => said.is_none() || speaks(&OF_PEERS),
             MissedGrant::Environment => said.is_none() && kind != FailureKind::Trap || speaks(&OF_VARIABLES),
             // An error that passes on what the guest was told names the option already.
