@@ -93,7 +93,7 @@ impl From<FilesError> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
-        Stop { exit: Exit::of(&error), message: hints::message(&error) }
+        Stop::of_task(&error, None)
     }
 }
 
@@ -111,7 +111,8 @@ impl Stop {
         stop.with(plugin.and_then(|plugin| hints::of_plugin(error, plugin, None)))
     }
 
-    fn with(self, hint: Option<String>) -> Stop {
+    /// Adds a line that helps, if there is one.
+    pub fn with(self, hint: Option<String>) -> Stop {
         match hint {
             Some(hint) => Stop { message: format!("{}\n  {hint}", self.message), ..self },
             None => self,

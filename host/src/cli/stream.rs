@@ -14,7 +14,7 @@ use super::exit::{Exit, Stop};
 #[cfg(feature = "hosts")]
 use super::hosts::access;
 use super::listed::ListOfFiles;
-use super::progress::RunProgress;
+use super::progress::{RunProgress, one_or_many};
 use super::report::{RecordedProgress, RunEnding, RunReports};
 use super::resolve::of_columns;
 use super::run::{RunParts, run};
@@ -187,8 +187,7 @@ pub fn tell_halted(halt: &Sourced<Option<Halt>>, counts: &OutcomeCounts) {
     let (failed, done) = (counts.failures(), counts.done);
     let said = halt.as_ref().map(Halt::to_string).unwrap_or_default();
     let said = halt.option_name_with("--halt", &said).to_string();
-    let failures = if failed == 1 { "failure" } else { "failures" };
-    let items = if done == 1 { "item" } else { "items" };
+    let (failures, items) = (one_or_many(failed, "failures"), one_or_many(done, "items"));
     let facts = [("failed", failed.into()), ("done", done.into()), ("exit_code", Exit::Halted.code().into())];
     let said = MessageLines(&said);
     tell_as!(Level::Error, &facts, "wasmpool: halted by {said} after {failed} {failures} in {done} {items}");

@@ -19,11 +19,10 @@ pub fn with_task_among(stop: Stop, error: &Error, command: &str, task: &Path, in
     let is_none = matches!(error, Error::Task(TaskError::Refused { .. } | TaskError::Unreadable { .. }));
     let Some(meant) = inputs.iter().find(|input| is_none && is_wasm(input)) else { return stop };
     let (shown, line) = (ForeignText::of(meant), [ShellWord::of(meant), ShellWord::of(task)]);
-    let message = format!(
-        "{}\n  {shown}, named as input, is WebAssembly; the task is named first: wasmpool {command} {} {}",
-        stop.message, line[0], line[1]
-    );
-    Stop { message, ..stop }
+    stop.with(Some(format!(
+        "{shown}, named as input, is WebAssembly; the task is named first: wasmpool {command} {} {}",
+        line[0], line[1]
+    )))
 }
 
 /// Adds to the error of a call that its function is a file, and so the task, if the task cannot be read.
@@ -33,10 +32,7 @@ pub fn with_task_behind(stop: Stop, error: &Error, task: &Path, function: &str) 
         return stop;
     }
     let (meant, name) = (ShellWord::of(function), ShellWord::of(task));
-    Stop {
-        message: format!("{}\n  the task is named before its function: wasmpool call {meant} {name}", stop.message),
-        ..stop
-    }
+    stop.with(Some(format!("the task is named before its function: wasmpool call {meant} {name}")))
 }
 
 /// Returns the stop for an input of a command that is not there, with the line that makes it an argument.
@@ -50,29 +46,32 @@ pub fn with_arguments_among(error: InputError, task: &Path, inputs: &[PathBuf]) 
     let (files, arguments) = inputs.split_at(at);
     let files: String = files.iter().map(|file| format!(" {}", ShellWord::of(file))).collect();
     let arguments: String = arguments.iter().map(|argument| format!(" {}", ShellWord::of(argument))).collect();
-    let message = format!(
-        "{}\n  arguments of the command stand behind --: wasmpool exec {}{files} --{arguments}",
-        stop.message,
+    stop.with(Some(format!(
+        "arguments of the command stand behind --: wasmpool exec {}{files} --{arguments}",
         ShellWord::of(task)
-    );
-    Stop { message, ..stop }
+    )))
+}
+
+/// Returns true for a name as tasks have it, whether or not there is such a file.
+fn is_named_as_task(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat")
 }
 
 /// Returns true for a file that is probably a task, by its first bytes or its name.
 fn is_wasm(path: &Path) -> bool {
-    let is_named = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
     // What is no plain file could wait for whoever writes it.
     if !path.is_file() {
         return false;
     }
     let mut start = [0; 4];
-    is_named || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"\0asm"
+    is_named_as_task(path)
+        || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"\0asm"
 }
 
 /// Returns true for the name of a task, whether or not there is such a file, and for a file that is probably one.
 fn is_task(name: &str) -> bool {
-    let is_named = Path::new(name).extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
-    is_named || is_wasm(Path::new(name))
+    let path = Path::new(name);
+    is_named_as_task(path) || is_wasm(path)
 }
 
 /// Adds what to do to an error of the command line about a file where a command stands, and about a function that is not

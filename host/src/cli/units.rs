@@ -104,7 +104,7 @@ pub fn size(text: &str) -> Result<u64, ParseSizeError> {
     })
 }
 
-/// Parses a duration: a number with `ms`, `s`, `m` or `h`.
+/// Parses a duration: a number with `ms`, `s`, `m`, `h` or `d`.
 pub fn duration(text: &str) -> Result<Duration, ParseUnitError> {
     let duration = humantime::parse_duration(text).map_err(|_| ParseUnitError::Duration)?;
     if duration.is_zero() { Err(ParseUnitError::NoDuration) } else { Ok(duration) }

@@ -72,7 +72,7 @@ pub struct ReportErrors(Vec<ReportError>);
 
 impl ReportErrors {
     /// Returns what is said, a line for each file.
-    pub fn message(&self) -> String {
+    fn message(&self) -> String {
         self.0.iter().map(|error| with_sources(error) + "\n").collect()
     }
 
@@ -116,7 +116,8 @@ impl RunReports {
         RunRecorder::new(start, self.files.iter().any(|file| file.content == ReportContent::Trace))
     }
 
-    /// Writes all files, also if one of them cannot be written. Where a journal says that all was done before, the report of the run that did it stays.
+    /// Writes all files, also if one of them cannot be written. Where a journal says that all was done before, the report of the
+    /// run that did it stays.
     pub fn write(
         self,
         spec: &RunSpec,
