@@ -963,7 +963,7 @@ impl CoordinatorThread {
                 let Some(chunk) = chunk else {
                     return;
                 };
-                (chunk.items.len(), chunk.items.bytes_at(place(offset), most))
+                (chunk.items.size(), chunk.items.bytes_at(place(offset), most))
             }
         };
         self.client.publish(reply, None, &[&(len as u64).to_le_bytes(), &part]);
@@ -1128,8 +1128,8 @@ impl CoordinatorThread {
         let Some(chunk) = self.chunks.get(&slot) else {
             return;
         };
-        let away = chunk.items.len() > self.longest_part;
-        let head = ChunkHead { name: chunk.name, copy, size: chunk.items.len() as u64, away };
+        let away = chunk.items.size() > self.longest_part;
+        let head = ChunkHead { name: chunk.name, copy, size: chunk.items.size() as u64, away };
         let head = head.to_bytes();
         let mut parts = vec![&head[..]];
         if !away {

@@ -143,13 +143,8 @@ impl ChunkItems {
     }
 
     /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.0.iter().map(BatchSlice::size).sum()
-    }
-
-    /// Returns true if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Returns all bytes, in contiguous parts.
@@ -332,7 +327,7 @@ mod tests {
                 let bytes = wire(first..end);
                 prop_assert_eq!(&sent(&pieces), &bytes);
                 let all = ChunkItems::new(pieces.clone());
-                prop_assert_eq!((all.len(), all.parts().concat()), (bytes.len(), bytes.clone()));
+                prop_assert_eq!((all.size(), all.parts().concat()), (bytes.len(), bytes.clone()));
                 let (from, to) = (split.index(bytes.len() + 2), split.index(7));
                 let wanted = bytes.get(from..).map_or(&[][..], |rest| &rest[..to.min(rest.len())]);
                 prop_assert_eq!(all.bytes_at(from, to), wanted);
