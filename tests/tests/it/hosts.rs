@@ -12,6 +12,7 @@ mod servers;
 
 use std::fs;
 use std::io::Write;
+use std::process::ChildStdin;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -156,6 +157,25 @@ fn long_run(broker: &Broker, items: u32, folder: &TempDir, more: &[&str]) -> Hos
     fs::write(&input, "1000000\n".repeat(items as usize)).unwrap();
     let run = via(broker, map(&wat(COUNT_TO))).arg(&input).arg("-o").arg(folder.path().join("out")).args(more);
     run.start()
+}
+
+/// Starts a run whose input stays open, and which has had the result of its first item.
+#[track_caller]
+fn open_run(broker: &Broker) -> (Host, ChildStdin) {
+    let mut run = broker.via(map(&wat(SQUARE))).start();
+    let mut input = run.stdin.take().expect("a pipe");
+    input.write_all(b"3\n").unwrap();
+    assert_eq!(run.line().as_deref(), Some("9"));
+    (run, input)
+}
+
+/// Checks that such a run takes another item, and ends well.
+#[track_caller]
+fn goes_on_and_ends(run: &mut Host, mut input: ChildStdin) {
+    input.write_all(b"4\n").unwrap();
+    drop(input);
+    assert_eq!(run.line().as_deref(), Some("16"));
+    assert_eq!(run.code(), 0, "{}", run.said());
 }
 
 fn done(folder: &TempDir) -> usize {

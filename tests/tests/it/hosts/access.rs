@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{done, is_complete, long_run, numbers, via};
+use super::{done, goes_on_and_ends, is_complete, long_run, numbers, open_run, via};
 use crate::shared::orders;
 use crate::support::broker::{Broker, serving};
 use crate::support::guest::wat;
@@ -400,10 +400,7 @@ fn a_host_without_a_permission_that_only_some_runs_need_refuses_those_and_serves
     broker.forbid("wp.s.*.a.*");
     let mut host = broker.serve("a");
     let _server = broker.serve_objects(folder.path(), "s", &["gate = \"lock\""]);
-    let mut plain = broker.via(map(&wat(SQUARE))).start();
-    let mut input = plain.stdin.take().expect("a pipe");
-    input.write_all(b"3\n").unwrap();
-    assert_eq!(plain.line().as_deref(), Some("9"));
+    let (mut plain, input) = open_run(&broker);
     for (share, subject) in [("gate=lock", ".q.a\""), ("gate@s", "\"wp.s.s.a.")] {
         let said = broker.via(orders(&[share])).input("lock gate -\n").run().exits(2).stderr;
         let expected = ["no host serves this run; a: ", "does not permit what a run with these shared objects needs"];
@@ -411,10 +408,7 @@ fn a_host_without_a_permission_that_only_some_runs_need_refuses_those_and_serves
     }
     assert_eq!(host.said().matches("a run is not served: ").count(), 2, "{}", host.said());
     assert!(!host.has_ended(), "{}", host.said());
-    input.write_all(b"4\n").unwrap();
-    drop(input);
-    assert_eq!(plain.line().as_deref(), Some("16"));
-    assert_eq!(plain.code(), 0, "{}", plain.said());
+    goes_on_and_ends(&mut plain, input);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::{goes_on_and_ends, open_run};
 use crate::support::broker::Broker;
 use crate::support::guest::wat;
 use crate::support::host::Host;
@@ -74,18 +75,12 @@ fn a_host_that_is_lost_is_a_warning_with_facts_in_json() {
 fn a_host_that_stood_still_is_told_as_lost_and_as_heard_again() {
     let Some(broker) = Broker::start() else { return };
     let host = broker.serve("a");
-    let mut run = broker.via(map(&wat(SQUARE))).start();
-    let mut input = run.stdin.take().expect("a pipe");
-    input.write_all(b"3\n").unwrap();
-    assert_eq!(run.line().as_deref(), Some("9"));
+    let (mut run, input) = open_run(&broker);
     host.signal(Signal::SIGSTOP);
     tells(&run, "wasmpool: host a is not heard any more; it had no chunk that has to run again\n");
     host.signal(Signal::SIGCONT);
     tells(&run, "wasmpool: host a is heard again, and serves this run\n");
-    input.write_all(b"4\n").unwrap();
-    drop(input);
-    assert_eq!(run.line().as_deref(), Some("16"));
-    assert_eq!(run.code(), 0, "{}", run.said());
+    goes_on_and_ends(&mut run, input);
 }
 
 #[test]
@@ -198,19 +193,13 @@ fn a_host_whose_terminal_is_closed_finishes_what_it_holds() {
 fn a_run_whose_message_system_is_down_does_not_speak_of_its_configuration() {
     let Some(mut broker) = Broker::start() else { return };
     let _host = broker.serve("a");
-    let mut run = broker.via(map(&wat(SQUARE))).start();
-    let mut input = run.stdin.take().expect("a pipe");
-    input.write_all(b"3\n").unwrap();
-    assert_eq!(run.line().as_deref(), Some("9"));
+    let (mut run, input) = open_run(&broker);
     // Until this is told, it is tried more often than a connection may be lost.
     broker.kill();
     tells(&run, "cannot be reached; it is tried again");
     broker.start_again();
     tells(&run, "is there again");
-    input.write_all(b"4\n").unwrap();
-    drop(input);
-    assert_eq!(run.line().as_deref(), Some("16"));
-    assert_eq!(run.code(), 0, "{}", run.said());
+    goes_on_and_ends(&mut run, input);
     let said = run.said();
     assert!(!said.contains("max_pending"), "{said}");
     assert_eq!(said.matches("cannot be reached").count(), 1, "{said}");
@@ -221,10 +210,7 @@ fn a_run_whose_message_system_is_down_does_not_speak_of_its_configuration() {
 fn a_host_tells_that_it_drops_a_run_whose_coordinator_is_gone() {
     let Some(broker) = Broker::start() else { return };
     let host = broker.serve("a");
-    let mut run = broker.via(map(&wat(SQUARE))).start();
-    let mut input = run.stdin.take().expect("a pipe");
-    input.write_all(b"3\n").unwrap();
-    assert_eq!(run.line().as_deref(), Some("9"));
+    let (mut run, _input) = open_run(&broker);
     run.signal(Signal::SIGKILL);
     run.wait();
     until_within(HANG, "the run is dropped", || {
