@@ -271,7 +271,9 @@ fn no_result_replaces_another_or_leaves_the_directory() {
     let folder = TempDir::new().expect("a temporary directory");
     let results = folder.path().join("results");
     let items = "a\nb\na\n../c\n\n.hidden\n";
-    let output = named("lines", &results, "{}").args(["--output-format", "records"]).input(items).run().exits(1);
+    // One worker, since of two items that run at once either may be the first to have the name.
+    let run = named("lines", &results, "{}").args(["-j", "1", "--output-format", "records"]);
+    let output = run.input(items).run().exits(1);
     assert_eq!(output.kinds(), ["ok", "ok", "invalid-output", "invalid-output", "invalid-output", "invalid-output"]);
     assert_eq!(names(&results), ["a", "b"]);
     assert_eq!(names(folder.path()), ["results"]);
@@ -283,6 +285,18 @@ fn no_result_replaces_another_or_leaves_the_directory() {
     }
     let run = wasmpool().arg("map").task(&wat(echo_string())).args(["--results-name", "{}"]).input("\"a\"\n");
     assert!(run.run().exits(2).stderr.contains("add --results DIR"));
+}
+
+#[test]
+fn of_items_that_run_at_once_and_name_the_same_file_one_has_it() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let results = folder.path().join("results");
+    let run = named("lines", &results, "{.}").args(["-j", "4", "-c", "1", "--output-format", "records"]);
+    let items: String = (0..100).map(|index| format!("a.{index}\n")).collect();
+    let output = run.input(items).run().exits(1);
+    let ok: Vec<_> = (0..100).filter(|&at| output.records()[at].kind() == "ok").collect();
+    assert_eq!((ok.len(), names(&results)), (1, vec!["a".to_owned()]), "{}", output.stdout);
+    assert_eq!(fs::read_to_string(results.join("a")).expect("it is there"), format!("a.{}", ok[0]));
 }
 
 #[test]
