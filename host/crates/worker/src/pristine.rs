@@ -46,14 +46,20 @@ impl PristineMemory {
         self.len
     }
 
-    /// Gives the pages of zeros that copying this memory has mapped back to the kernel, which would otherwise go through all of
-    /// them whenever it is asked which pages were written to.
-    pub fn give_back_zeros(&self, base: NonNull<u8>, pages: &PageMap) -> io::Result<()> {
-        let mut zeros = Vec::new();
-        pages.own_pages(base, self.len, |own| zeros.extend(own.zero.then_some((own.at, own.len))))?;
-        for (at, len) in zeros {
-            // SAFETY: the pages lie in the memory.
-            pages::give_back(unsafe { base.add(at) }, len);
+    /// Gives the pages that copying this memory has mapped back to the kernel, which would otherwise go through all of them
+    /// whenever it is asked which pages were written to: of this instance, and of each later one at the same place. Pages that
+    /// have been written to stay.
+    pub fn give_back_read(&self, base: NonNull<u8>, pages: &PageMap) -> io::Result<()> {
+        let mut written = Vec::new();
+        pages.own_pages(base, self.len, |own| written.extend((!own.zero).then_some((own.at, own.at + own.len))))?;
+        written.push((self.len, self.len));
+        let mut begin = 0;
+        for (at, end) in written {
+            if at > begin {
+                // SAFETY: the pages lie in the memory.
+                pages::give_back(unsafe { base.add(begin) }, at - begin);
+            }
+            begin = end;
         }
         Ok(())
     }

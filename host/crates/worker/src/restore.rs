@@ -211,10 +211,10 @@ impl Restorer {
     }
 
     /// Takes note of how long it took to make an instance that has been dropped, and to drop it, if it was not prepared.
-    pub fn made(&mut self, took: Duration, is_restorable: bool) {
-        self.making.add(took);
+    pub fn made(&mut self, making: Duration, dropping: Duration, is_restorable: bool) {
+        self.making.add(making, dropping);
         if is_restorable {
-            self.spent += took;
+            self.spent += making + dropping;
         }
     }
 
@@ -279,7 +279,7 @@ impl Restorer {
                 let copies = memories.iter().map(|(base, len)| unsafe { PristineMemory::copy(*base, *len, page) });
                 let copies: Rc<[PristineMemory]> = copies.collect();
                 for ((base, _), pristine) in memories.iter().zip(&*copies) {
-                    if pristine.give_back_zeros(*base, &self.map).is_err() {
+                    if pristine.give_back_read(*base, &self.map).is_err() {
                         return Ok(None);
                     }
                 }

@@ -133,7 +133,7 @@ impl RestoringCheck {
         let way = RestoreWay::of_core(renewal, kept.map(String::as_str)).ok_or_else(other)?;
         let mut restorer = Restorer::new(map, way, 0);
         // No instance is given up because making another would cost less.
-        restorer.made(Duration::from_secs(1), false);
+        restorer.made(Duration::from_secs(1), Duration::ZERO, false);
         let mut unused = subject.make(None)?;
         let mut live: Option<Made> = None;
         let mut checked = Checked::default();

@@ -216,7 +216,7 @@ impl Runner {
         if !live.is_restored {
             self.live = None;
             if let (Some(restorer), Some((making, began, is_restorable))) = (&mut self.restorer, not_prepared) {
-                restorer.made(making + began.elapsed(), is_restorable);
+                restorer.made(making, began.elapsed(), is_restorable);
             }
         }
     }
@@ -513,6 +513,7 @@ impl Runner {
         let advice = self.task.params.meant(item, form).map(|meant| match meant {
             MeantFormat::Lines => format!("; {} gives the function each item as it stands", Setting::InputOfLines),
             MeantFormat::Csv => format!("; {} reads rows like this one", Setting::InputOfCsv),
+            MeantFormat::Element => format!("; {} calls the function once for many items", Setting::Batch),
         });
         Failure::new(FailureKind::InvalidInput, format!("{misfit}{}", advice.unwrap_or_default()))
     }
@@ -675,6 +676,11 @@ impl Runner {
             tell(&mut failure, &mut live.store);
         }
         if spoils(failure.kind) {
+            if let (Some(restorer), Some(LiveInstance { restorable: Some(lost), .. })) =
+                (&mut self.restorer, &self.live)
+            {
+                restorer.lost(lost);
+            }
             self.live = None;
         }
         failure
@@ -928,6 +934,12 @@ fn other_kind() -> Failure {
 fn plain_bytes<'a>(item: &'a [u8], form: ItemEncoding, call: &TaskCall) -> Result<Cow<'a, [u8]>, Failure> {
     value::decode_bytes(item, form).map_err(|misfit| {
         let advice = match (form, call.arguments) {
+            (ItemEncoding::Json, None) if std::str::from_utf8(item).is_err() => {
+                format!(
+                    "; is the input to be one item? {} takes a list of paths, and gives each file whole",
+                    Setting::InputOfFiles
+                )
+            }
             (ItemEncoding::Json, None) => {
                 format!("; {} gives the function each item as it stands", Setting::InputOfLines)
             }

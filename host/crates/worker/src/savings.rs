@@ -8,27 +8,43 @@ use std::time::Duration;
 const NEWEST: u32 = 8;
 /// Maximum time that counts for an instance, as a multiple of the mean: the process may have waited for the processor.
 const MOST_OF_MEAN: u32 = 4;
+/// Maximum time of dropping that counts, as a multiple of that of making.
+const MOST_OF_DROPPING: u32 = 3;
 /// What an instance may lose, beside what preparing it took, as a multiple of what making one costs.
 const MOST_LOST: i64 = 8;
 /// Savings that count for an instance, as such a multiple. What was saved long ago does not outweigh what is lost now.
 const MOST_SAVED: i64 = 64;
 
-/// The time that making an instance and dropping it takes: a mean in which the last ones count most.
+/// The time that making an instance and dropping it takes, where its item writes to few pages.
+///
+/// Both are means in which a time that is lower than the mean counts at once, since only what an item did makes one longer:
+/// dropping takes as long as the pages need that the item wrote to. An instance is dropped without having been prepared so seldom
+/// that a few such items would count for thousands that write nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MakingTime(Option<Duration>);
+pub struct MakingTime {
+    making: Option<Duration>,
+    dropping: Option<Duration>,
+}
 
 impl MakingTime {
     /// Takes note of an instance that was made and dropped.
-    pub fn add(&mut self, took: Duration) {
-        self.0 = Some(self.0.map_or(took, |mean| {
-            let took = took.min(mean.saturating_mul(MOST_OF_MEAN));
-            mean - mean / NEWEST + took / NEWEST
-        }));
+    pub fn add(&mut self, making: Duration, dropping: Duration) {
+        self.making = Some(lowered(self.making, making));
+        self.dropping = Some(lowered(self.dropping, dropping));
     }
 
-    /// Returns the mean; zero if none was measured.
+    /// Returns the time of both; zero if none was measured.
     pub fn mean(&self) -> Duration {
-        self.0.unwrap_or_default()
+        let making = self.making.unwrap_or_default();
+        making.saturating_add(self.dropping.unwrap_or_default().min(making.saturating_mul(MOST_OF_DROPPING)))
+    }
+}
+
+/// Returns a mean with a time that was measured just now.
+fn lowered(mean: Option<Duration>, took: Duration) -> Duration {
+    match mean {
+        Some(mean) if mean < took => mean - mean / NEWEST + took.min(mean.saturating_mul(MOST_OF_MEAN)) / NEWEST,
+        _ => took,
     }
 }
 
@@ -131,11 +147,20 @@ mod tests {
     fn the_time_of_making_follows_what_was_measured_last_and_not_a_single_wait() {
         let mut making = MakingTime::default();
         assert_eq!(making.mean(), Duration::ZERO);
-        (0..10_000).for_each(|_| making.add(100 * MAKING));
-        (0..100).for_each(|_| making.add(MAKING));
-        assert!(making.mean() < 2 * MAKING, "{:?}", making.mean());
-        making.add(Duration::from_secs(1));
+        making.add(100 * MAKING, MAKING);
+        making.add(MAKING, MAKING);
+        assert_eq!(making.mean(), 2 * MAKING);
+        making.add(Duration::from_secs(1), Duration::from_secs(1));
         assert!(making.mean() < 3 * MAKING, "{:?}", making.mean());
+        (0..100).for_each(|_| making.add(100 * MAKING, MAKING));
+        assert!(making.mean() > 50 * MAKING, "{:?}", making.mean());
+    }
+
+    #[test]
+    fn what_the_first_items_wrote_does_not_count_for_others() {
+        let mut making = MakingTime::default();
+        (0..1000).for_each(|_| making.add(MAKING, 10_000 * MAKING));
+        assert!(making.mean() <= 4 * MAKING, "{:?}", making.mean());
     }
 
     #[test]
