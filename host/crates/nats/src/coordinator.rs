@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::access::BrokerAccess;
 use crate::client::{BROKER_SILENCE, Client, ClientEvent, FIRST_CONNECTION, Message, Outage};
 pub use crate::jetstream::ChunkStorage;
-use crate::jetstream::{self, Answer};
+use crate::jetstream::{self, Answer, NO_JETSTREAM};
 use crate::objects::far::{self, FarInput, ServedObjects};
 use crate::objects::near::lost;
 use crate::objects::program::FoundObjects;
@@ -259,6 +259,7 @@ impl Coordinator {
             wasm: wasm.into(),
             most_outcome: most_of_outcome(&call),
             longest_part: 1,
+            lacks_jetstream: false,
             broker: BrokerState::Never,
             created: None,
             room: run.most.unwrap_or(FIRST_SLOTS).min(FIRST_SLOTS),
@@ -408,6 +409,7 @@ struct CoordinatorThread {
     most_outcome: u64,
     /// Maximum bytes of items in a message.
     longest_part: usize,
+    lacks_jetstream: bool,
     broker: BrokerState,
     /// When the stream was made, in the broker's words.
     created: Option<String>,
@@ -686,6 +688,7 @@ impl CoordinatorThread {
         match event {
             ClientEvent::Connected(info) => {
                 self.longest_part = info.longest_part();
+                self.lacks_jetstream = info.lacks_jetstream();
                 if self.broker == BrokerState::Never && self.told_not_yet {
                     self.tell(RemoteEvent::News(self.access.reached_at_last()));
                 }
@@ -906,12 +909,12 @@ impl CoordinatorThread {
             }
             "stream" | "consumer" if self.created.is_none() => {
                 let why = match (message.status, answer.error) {
-                    (Some(503), _) => "it has no JetStream, which has to be switched on (nats-server -js)".to_owned(),
+                    (Some(503), _) => NO_JETSTREAM.to_owned(),
                     (_, Some(error)) => error.why(self.storage),
                     _ => return,
                 };
-                // It may just be starting.
-                if now >= FIRST_CONNECTION || message.status.is_none() {
+                // It may just be starting, or another of its cluster.
+                if now >= FIRST_CONNECTION || message.status.is_none() || self.lacks_jetstream {
                     self.tell(RemoteEvent::Failed(Error::Broker(format!("{} cannot carry a run: {why}", self.access))));
                 }
             }

@@ -20,6 +20,9 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Says of a server why no run passes it.
+pub const NO_JETSTREAM: &str = "it has no JetStream, which has to be switched on (nats-server -js)";
+
 /// Where the broker keeps the chunks that wait for a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChunkStorage {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
 use crate::client::{Client, ClientEvent, Message, Outage, connection_ended, denied_subject};
+use crate::jetstream::NO_JETSTREAM;
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
 use run::{HostContext, ServedRun};
@@ -131,6 +132,7 @@ impl Host {
             begins: None,
             begun: false,
             outage: Outage::default(),
+            lacks_jetstream: false,
             left: None,
             at_once: false,
         };
@@ -148,6 +150,7 @@ struct Serving {
     begins: Option<Instant>,
     begun: bool,
     outage: Outage,
+    lacks_jetstream: bool,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
     at_once: bool,
@@ -227,6 +230,11 @@ impl Serving {
             ClientEvent::Connected(info) => {
                 self.context.longest_part = info.longest_part();
                 self.outage.end();
+                let (lacked, lacks) = (self.lacks_jetstream, info.lacks_jetstream());
+                self.lacks_jetstream = lacks;
+                if lacks && !lacked {
+                    tell(&format!("no run can be served over {access}: {NO_JETSTREAM}"));
+                }
                 match self.begun {
                     false => self.begins = Some(Instant::now() + NAME_ASKED),
                     true => tell(&access.reached_again()),

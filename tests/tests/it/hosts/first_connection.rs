@@ -173,3 +173,22 @@ fn a_run_waits_for_a_server_that_is_full_and_goes_on_once_another_has_left() {
     assert_eq!(run.code(), 0, "{}", run.said());
     assert!(!run.said().contains("--nkey"), "{}", run.said());
 }
+
+/// The text in place of which the server has no JetStream.
+const SWITCH_IT_ON: &str = "it has no JetStream, which has to be switched on (nats-server -js)";
+
+/// A host may be there before JetStream is switched on, so it waits; a run that has begun has nobody to wait for.
+#[test]
+fn a_server_without_jetstream_is_told_to_whoever_needs_it() {
+    let Some(broker) = Broker::of_operator("jetstream: disabled") else { return };
+    let url = broker.url();
+    let said = a_run(&url).run().exits(2).stderr;
+    assert!(said.contains(&format!("{url} cannot carry a run: {SWITCH_IT_ON}")), "{said}");
+    assert!(!said.contains("no host serves"), "it was told only when the run had waited: {said}");
+    let mut host = a_host(&url).start();
+    let told = format!("no run can be served over {url}: {SWITCH_IT_ON}");
+    until("the host tells it", || host.said().contains(&told).then_some(()));
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.code(), 0);
+    assert_eq!(host.stderr().matches("no JetStream").count(), 1);
+}

@@ -28,6 +28,9 @@ pub struct ServerInfo {
     pub max_payload: usize,
     #[serde(default)]
     pub jetstream: bool,
+    /// The name of the servers that this one belongs to, if there are more.
+    #[serde(default)]
+    pub cluster: Option<String>,
     #[serde(default)]
     pub tls_required: bool,
     #[serde(default)]
@@ -41,6 +44,11 @@ pub struct ServerInfo {
 }
 
 impl ServerInfo {
+    /// Returns true if there is no JetStream: the server has none, and no others that may have it.
+    pub fn lacks_jetstream(&self) -> bool {
+        !self.jetstream && self.cluster.is_none()
+    }
+
     /// Returns the number of bytes to send in a message where there are more: its headers have room beside them.
     pub fn longest_part(&self) -> usize {
         (self.max_payload / 2).max(1)

@@ -29,14 +29,20 @@ pub struct LimitBounds {
     pub max_output: Option<u64>,
 }
 
+/// Says where what a host gives is written.
+const NAMED_IN: &str = "it has to stand in the file that `wasmpool serve` is given as its policy on that host";
+
 /// The reason why a policy does not allow a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
-    #[error("its policy does not give the directory {}{}", QuotedName::of(.host), mode(*.writable))]
+    #[error(
+        "its policy does not give the directory {}{}; {NAMED_IN}",
+        QuotedName::of(.host), mode(*.writable)
+    )]
     Directory { host: String, writable: bool },
     #[error("a directory on hosts is named by its whole path, unlike {}", QuotedName::of(.0))]
     RelativeDirectory(String),
-    #[error("its policy does not give connections to {}, port {port}", QuotedName::of(.host))]
+    #[error("its policy does not give connections to {}, port {port}; {NAMED_IN}", QuotedName::of(.host))]
     Peer { host: String, port: u16 },
     #[error(
         "its policy allows {allowed} and the run wants {wanted}, on which the results of a deterministic run depend"
