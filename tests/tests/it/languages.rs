@@ -214,6 +214,16 @@ fn rust_gives_every_item_its_one_result() {
     agrees_as_component("rust");
 }
 
+/// What componentize-py adds has a function of that name, which no user calls.
+#[test]
+fn a_function_that_a_toolchain_adds_does_not_initialise_an_instance() {
+    let Some(task) = guest("python") else { return };
+    let inspected = wasmpool().arg("inspect").task(&task).run().exits(0);
+    assert!(!inspected.text().contains("init: "), "{}", inspected.text());
+    let said = map(&task).args(["--init", "3"]).input("\"x\"\n").run().exits(2).stderr;
+    assert!(said.contains("exports no function `init`"), "{said}");
+}
+
 #[test]
 fn python_gives_every_item_its_one_result() {
     agrees_as_component("python");

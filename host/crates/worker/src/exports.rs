@@ -345,7 +345,8 @@ fn the_only_one(exports: &[TaskExport]) -> Result<&TaskExport, ExportError> {
 pub fn init(exports: &[TaskExport]) -> Option<&TaskExport> {
     let inits = || exports.iter().filter(|export| export.name == "init" && export.unsupported.is_none());
     let plain = inits().find(|export| export.interface.is_none());
-    plain.or_else(|| inits().find(|export| !export.path().starts_with("wasi:")))
+    // A toolchain's interface may have one, too.
+    plain.or_else(|| inits().find(|export| export.is_users()))
 }
 
 /// Returns the function that runs a command: `_start` of preview 1, or the newest version of `wasi:cli/run`.
