@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn items_that_are_no_input_are_alike_whatever_is_wrong_with_each() {
-        let ways = ["expected value at column 1", "trailing characters at column 3", "expected `,` or `]`"];
+        let ways = ["no value begins at column 1", "more follows the value at column 3", "expected `,` or `]`"];
         let items = ways.iter().cycle().take(20).map(|way| Some((FailureKind::InvalidInput, (*way).to_owned())));
         assert_eq!(said(items), [MANY]);
     }

@@ -114,7 +114,9 @@ pub fn option(setting: Setting) -> &'static str {
         Setting::Memory => "--memory",
         Setting::Net => "--allow-net HOST:PORT",
         Setting::NoHeader => "--no-header",
+        Setting::Null => "--null",
         Setting::OutputOfValues => "--output-format values",
+        Setting::Results => "--results DIR",
         Setting::ResultsName => "--results-name",
         Setting::Scratch => "--scratch",
         Setting::Share => "--share",
@@ -154,7 +156,9 @@ pub fn key(setting: Setting) -> &'static str {
         | Setting::InputOfLines
         | Setting::Keep
         | Setting::NoHeader
+        | Setting::Null
         | Setting::OutputOfValues
+        | Setting::Results
         | Setting::ResultsName => option(setting),
     }
 }

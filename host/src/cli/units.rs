@@ -9,6 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 
 use super::share::{self, ParseShareError, SharedObject, SharedOption};
+use wasmpool_core::json;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_core::policy::{Failures, Halt, HaltWhen};
 use wasmpool_core::text::ForeignText;
@@ -276,7 +277,8 @@ pub fn peer(text: &str) -> Result<PeerGrant, ParseUnitError> {
 
 /// Checks that a text is JSON.
 pub fn json(text: &str) -> Result<String, ParseUnitError> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| ParseUnitError::NoJson { why: e.to_string() })?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map_err(|e| ParseUnitError::NoJson { why: format!("{} at column {}", json::problem(&e), e.column()) })?;
     Ok(text.to_owned())
 }
 

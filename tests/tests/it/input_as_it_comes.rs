@@ -213,7 +213,7 @@ fn a_json_file_that_is_never_closed_names_where_it_begins() {
     assert_eq!(map(&wat(SQUARE)).arg(&path).run().exits(0).text(), "1\n4\n9\n");
     // An item that breaks off is no array where a number is wanted, but no JSON.
     let output = map(&wat(SQUARE)).input("[1,2\n3\n").run().exits(1);
-    says(&output, &["line 1: item 0 failed: invalid-input: not valid JSON: EOF while parsing a list at column 4"]);
+    says(&output, &["line 1: item 0 failed: invalid-input: not valid JSON: it breaks off within a list at column 4"]);
     assert_eq!(output.text(), "9\n");
 }
 
@@ -278,6 +278,8 @@ fn paths_that_end_with_a_nul_may_have_line_ends_in_them() {
     says(&run().arg(&paths).arg("-o").arg(&strange).run().exits(2), &["is also an item"]);
     assert_eq!(fs::read(&strange).expect("it is there"), b"one");
     says(&map(&wat(SQUARE)).arg("--null").input("1\n").run().exits(2), &["--null", "--input-format files"]);
+    let lines = map(&wat(echo_bytes())).args(["--input-format", "files"]).input(list(&[&plain, &plain])).run().exits(1);
+    says(&lines, &["there is a NUL in it", "--null"]);
     let by_environment = map(&wat(echo_bytes())).args(["--input-format", "files"]).env("WASMPOOL_NULL", "1");
     assert_eq!(by_environment.input(list(&[&plain])).run().exits(0).values(), [json!("dHdv")]);
 }

@@ -103,9 +103,7 @@ impl Display for Damage {
             Damage::BreaksOff(length) => write!(f, "it breaks off after {length} bytes"),
             // Each line is a text of its own to serde, whose line is always the first.
             Damage::Wrong(error) => {
-                let text = error.to_string();
-                let reason = text.rsplit_once(" at line ").map_or(&*text, |(reason, _)| reason);
-                write!(f, "{reason} at byte {}", error.column())
+                write!(f, "{} at byte {}", json::problem(error), error.column())
             }
             Damage::OtherForm(form) => {
                 // Writing the name of a variant to memory does not fail.
@@ -465,7 +463,7 @@ mod tests {
             (r#"{"wasmpool":"failed","form":"json","message":""}"#, "missing field `input` at byte 48"),
             (r#"{"wasmpool":"failed","form":"jsn","input":7,"message":""}"#, "unknown variant `jsn`, expected one of"),
             (r#"{"wasmpool":"failed","form":"json","input":7,"me{"wasmpool":"failed"}"#, "expected `:` at byte 51"),
-            (r#"{"wasmpool":"failed","form":"json","input":7,"message":""}}"#, "trailing characters at byte 59"),
+            (r#"{"wasmpool":"failed","form":"json","input":7,"message":""}}"#, "more follows the value at byte 59"),
             (
                 r#"{"wasmpool":"failed","form":"base64","input":"?","message":""}"#,
                 "its member `input` is not what its member `form` says, \"base64\"",

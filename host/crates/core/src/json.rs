@@ -1,5 +1,7 @@
 //! Text and bytes as JSON.
 
+use std::borrow::Cow;
+
 use base64::DecodeError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,4 +42,42 @@ pub fn from_base64(text: &str) -> Result<Vec<u8>, NotBase64> {
 /// Returns the bytes whose base64 a JSON string holds.
 pub fn decode_bytes(json: &str) -> Option<Vec<u8>> {
     from_base64(&serde_json::from_str::<std::borrow::Cow<'_, str>>(json).ok()?).ok()
+}
+
+/// Returns what is wrong with a text that is no JSON, without the place, in words for somebody who does not know the parser.
+pub fn problem(error: &serde_json::Error) -> Cow<'static, str> {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
+    match message {
+        "expected value" => "no value begins".into(),
+        "expected ident" => "a word that is none of true, false and null".into(),
+        "trailing characters" => "more follows the value".into(),
+        "key must be a string" => "a name that is not in quotes".into(),
+        _ => match message.strip_prefix("EOF while parsing ") {
+            Some(what) => format!("it breaks off within {what}").into(),
+            None => message.to_owned().into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_in_no_word_of_the_parser() {
+        for (text, wanted) in [
+            ("hello", "no value begins"),
+            ("[1,2", "it breaks off within a list"),
+            ("{\"a\": ", "it breaks off within a value"),
+            ("tag", "a word that is none of true, false and null"),
+            ("1 2", "more follows the value"),
+            ("{a: 1}", "a name that is not in quotes"),
+            ("[1,]", "trailing comma"),
+            ("[1 2]", "expected `,` or `]`"),
+        ] {
+            let error = serde_json::from_str::<serde_json::Value>(text).expect_err(text);
+            assert_eq!(problem(&error), wanted, "{text}");
+        }
+    }
 }

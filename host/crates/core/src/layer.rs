@@ -139,6 +139,10 @@ impl LayerPart {
     /// Returns advice on how to make it available.
     pub fn remedy(self) -> &'static str {
         match self.layer() {
+            _ if self == LayerPart::Unprivileged => {
+                "run it as a user who is not root, or as root where there are other users; `unshare -r` by itself makes a user \
+                 namespace without any"
+            }
             Layer::Namespaces => {
                 "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
                  kernel.apparmor_restrict_unprivileged_userns=0); in a container they are usually forbidden, and Landlock \

@@ -38,8 +38,12 @@ pub enum Setting {
     Memory,
     Net,
     NoHeader,
+    /// Paths that end with a NUL.
+    Null,
     /// Output without what is known of an item beside its value.
     OutputOfValues,
+    /// A file for each result.
+    Results,
     /// How the files of results are named.
     ResultsName,
     Scratch,
@@ -51,7 +55,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 27] = [
+    pub const ALL: [Setting; 29] = [
         Setting::Arg,
         Setting::Batch,
         Setting::CsvDelimiter,
@@ -73,7 +77,9 @@ impl Setting {
         Setting::Memory,
         Setting::Net,
         Setting::NoHeader,
+        Setting::Null,
         Setting::OutputOfValues,
+        Setting::Results,
         Setting::ResultsName,
         Setting::Scratch,
         Setting::Share,
@@ -105,7 +111,9 @@ impl Setting {
             Setting::Memory => "`memory`",
             Setting::Net => "`grant_net`",
             Setting::NoHeader => "`no_header`",
+            Setting::Null => "`null`",
             Setting::OutputOfValues => "plain values",
+            Setting::Results => "a directory of results",
             Setting::ResultsName => "the names of results",
             Setting::Scratch => "`grant_scratch`",
             Setting::Share => "`share`",

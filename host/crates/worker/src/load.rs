@@ -15,6 +15,7 @@ use crate::value::columns::ColumnsError;
 use crate::value::{self, BindError, DecodeError, FunctionParams, TypePlan};
 use wasmpool_core::artifact::{ArtifactMeta, InitOnce, InstanceNeeds, TaskFormat};
 use wasmpool_core::chain::with_sources;
+use wasmpool_core::json;
 use wasmpool_core::policy::{CsvColumns, Isolate, ItemEncoding, TaskCall};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, QuotedName, bytes_given, bytes_said};
@@ -205,7 +206,7 @@ pub enum SettingMisfit {
     NoInit,
     #[error("needs a component; a core module's functions take only numbers")]
     CoreModule,
-    #[error("is not JSON: {0}")]
+    #[error("is not JSON: {} at column {}", json::problem(.0), .0.column())]
     NoJson(serde_json::Error),
     #[error("does not fit `{signature}`: {why}")]
     Value { signature: String, why: DecodeError },

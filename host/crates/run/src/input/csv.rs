@@ -272,10 +272,10 @@ impl CsvItems {
                 None
             }
             CsvHeader::Names { names, .. } if names.len() != count => {
-                Some(format!("has {count} cells, its header has {}", names.len()))
+                Some(format!("has {}, its header has {}", cells_said(count), names.len()))
             }
             CsvHeader::Cells(wanted) if *wanted != count => {
-                Some(format!("has {count} cells, the first row has {wanted}"))
+                Some(format!("has {}, the first row has {wanted}", cells_said(count)))
             }
             CsvHeader::Names { names, keys } => {
                 let mut row = Vec::with_capacity(self.used + self.width + 4 * count + 2);
@@ -456,6 +456,12 @@ fn push(row: Vec<u8>, batch: &mut Batch) {
         true => batch.push(&row),
         false => batch.push_whole(row.into()),
     }
+}
+
+/// Returns a number of cells in words.
+fn cells_said(count: usize) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} cell{s}")
 }
 
 fn count_lines(text: &[u8]) -> u64 {

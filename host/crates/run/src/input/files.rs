@@ -175,6 +175,10 @@ pub fn find_listed(lists: InputFiles, delimiter: u8, files: &[SameFile]) -> io::
 
 /// Reads a whole file, if it is a regular one: anything else may have no end, or keep the run waiting for ever.
 fn read(path: &Path, longest: usize, written: &WrittenTo, links: &InputLinks) -> io::Result<Vec<u8>> {
+    if path.as_os_str().as_bytes().contains(&0) {
+        let null = Setting::Null;
+        return Err(io::Error::other(format!("there is a NUL in it; are these paths that end with NULs ({null})?")));
+    }
     // Checked before it is opened, since opening a FIFO or a device has an effect on whoever is behind it; and again
     // when it is open, since it may be another file by then.
     check(&fs::metadata(path)?, longest, written)?;

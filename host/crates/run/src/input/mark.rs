@@ -69,7 +69,9 @@ impl OtherFormat {
 impl TextEncoding {
     /// Returns the format of an input that should be a text, but is none.
     pub fn other_format(self, begin: &[u8]) -> Option<OtherFormat> {
-        FileFormat::of(begin).filter(|_| self == TextEncoding::Utf8).and_then(OtherFormat::of)
+        // A line may begin with the four letters.
+        let is_told = |format: &FileFormat| self == TextEncoding::Utf8 || *format != FileFormat::Parquet;
+        FileFormat::of(begin).filter(is_told).and_then(OtherFormat::of)
     }
 }
 
@@ -103,6 +105,14 @@ mod tests {
             (Utf8, b"", Ok(0)),
         ] {
             assert_eq!(encoding.mark(begin), wanted, "{encoding:?} {begin:?}");
+        }
+    }
+
+    #[test]
+    fn an_archive_is_known_whatever_it_is_read_as() {
+        use TextEncoding::{Bytes, Lines, Utf8};
+        for (begin, told) in [(&b"\xfd7zXZ\0"[..], [true; 3]), (b"PAR1", [true, false, false]), (b"a", [false; 3])] {
+            assert_eq!([Utf8, Lines, Bytes].map(|encoding| encoding.other_format(begin).is_some()), told, "{begin:?}");
         }
     }
 

@@ -53,6 +53,8 @@ pub struct ResultFiles {
 pub enum ResultFilesError {
     #[error("cannot write results to the directory {}", ForeignText::of(.path))]
     Io { path: PathBuf, source: io::Error },
+    #[error("results go to a directory, and {} is a file: name a new directory", ForeignText::of(.0))]
+    NoDirectory(PathBuf),
     #[error("another run writes its results to the directory {}; name a new one", ForeignText::of(.0))]
     InUse(PathBuf),
     #[error("the directory {} for results is not empty; name a new one, or empty it", ForeignText::of(.0))]
@@ -180,6 +182,7 @@ impl ResultFiles {
         match resumed {
             true if !path.exists() => return Err(ResultFilesError::Missing(path.to_owned())),
             true => {}
+            false if path.is_file() => return Err(ResultFilesError::NoDirectory(path.to_owned())),
             false => fs::create_dir_all(path).map_err(failed)?,
         }
         let directory = OpenDirectory::open(path).map_err(failed)?;

@@ -444,11 +444,16 @@ impl OutcomeLines {
         match self.format {
             LineFormat::Raw { delimiter: Some(delimiter) } => {
                 if memchr::memchr(delimiter, &element).is_some() {
-                    let (name, other) = if delimiter == 0 { ("a NUL", "none") } else { ("a newline", "nul") };
+                    let (name, other) = match delimiter {
+                        0 => ("a NUL", "none"),
+                        _ if element.contains(&0) => ("a newline", "none"),
+                        _ => ("a newline", "nul"),
+                    };
                     return Err(invalid(&format!(
-                        "the result holds {name}, the delimiter of the output; {} takes it as it is, and so does a file for \
-                         each result",
-                        Setting::Delimiter.with(other)
+                        "the result holds {name}, the delimiter of the output; {} takes it as it is, and {} puts each into a \
+                         file of its own",
+                        Setting::Delimiter.with(other),
+                        Setting::Results
                     )));
                 }
                 append(element, to);

@@ -8,6 +8,7 @@ use super::shape::TypePlan;
 use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use wasmpool_core::json;
 
 /// Maximum number of `none`s that an item may get by leaving out fields. A few
 /// bytes of text (`{}`) can be a record with any number of them, so without
@@ -107,10 +108,7 @@ fn syntax(error: &serde_json::Error, json: &[u8]) -> String {
     if json.trim_ascii().is_empty() {
         return "not valid JSON: there is nothing in the item".to_owned();
     }
-    let message = error.to_string();
-    let (line, column) = (error.line(), error.column());
-    let position = format!(" at line {line} column {column}");
-    let what = message.strip_suffix(&position).unwrap_or(&message);
+    let (line, column, what) = (error.line(), error.column(), json::problem(error));
     let not = match error.classify() {
         serde_json::error::Category::Data => "",
         _ => "not valid JSON: ",

@@ -54,6 +54,8 @@ pub enum MeantFormat {
     Lines,
     /// Rows of CSV.
     Csv,
+    /// Items that are elements of the list that the function takes.
+    Element,
 }
 
 impl FunctionParams {
@@ -165,11 +167,18 @@ impl FunctionParams {
     }
 
     /// Returns the format in which an item that did not fit is probably written: one that is no JSON at all where the function
-    /// takes a text, or has cells like a row where it takes values by name.
+    /// takes a text, or has cells like a row where it takes values by name, or is an element where it takes a list.
     pub fn meant(&self, item: &[u8], form: ItemEncoding) -> Option<MeantFormat> {
         let item = item.trim_ascii();
-        if form != ItemEncoding::Json || item.is_empty() || serde_json::from_slice::<IgnoredAny>(item).is_ok() {
+        if form != ItemEncoding::Json || item.is_empty() {
             return None;
+        }
+        if serde_json::from_slice::<IgnoredAny>(item).is_ok() {
+            let element = match &self.free.shapes[..] {
+                [TypePlan::List(element)] => element,
+                _ => return None,
+            };
+            return super::decode(element, item, form).is_ok().then_some(MeantFormat::Element);
         }
         // What begins like JSON is meant as such, and is wrong or cut short.
         if matches!(item.first(), Some(b'{' | b'[')) {
@@ -262,8 +271,11 @@ impl ItemArguments<'_> {
         let by = match (note, self.layout) {
             (Some(note), _) => Some(note),
             (None, _) if self.params.slots.is_empty() => None,
-            (None, ObjectLayout::Json) => Some("an array of them or an object by name".to_owned()),
-            (None, ObjectLayout::Row) => Some("an object by name".to_owned()),
+            (None, ObjectLayout::Json) => Some(format!(
+                "an item is an array of them, or an object with their names; {} gives one of them to all items",
+                Setting::Arg
+            )),
+            (None, ObjectLayout::Row) => Some("an item is an object with their names".to_owned()),
         };
         self.context.fail(DecodeError::new(MisfitProblem::Type {
             wanted: self.params.wanted(),

@@ -51,7 +51,7 @@ fn floats_take_integers_and_the_three_names() {
     assert_eq!(misfit(&TypePlan::F32, "1e39"), "expected f32, got 1e39 (out of range)");
     assert!(misfit(&TypePlan::F64, "01").starts_with("not valid JSON"));
     assert!(misfit(&TypePlan::F64, "[1").starts_with("not valid JSON"));
-    assert_eq!(misfit(&TypePlan::S64, "[1,2"), "not valid JSON: EOF while parsing a list at column 4");
+    assert_eq!(misfit(&TypePlan::S64, "[1,2"), "not valid JSON: it breaks off within a list at column 4");
     assert!(misfit(&TypePlan::S64, "[[1]]").starts_with("expected s64, got [[1]]"));
 }
 
@@ -79,10 +79,10 @@ fn a_lone_surrogate_is_refused() {
 
 #[test]
 fn invalid_json_says_where() {
-    assert_eq!(misfit(&list(TypePlan::U8), "[1, }"), "not valid JSON: expected value at column 5");
-    assert_eq!(misfit(&list(TypePlan::S8), "[1,\n2,,"), "not valid JSON: expected value at line 2, column 3");
+    assert_eq!(misfit(&list(TypePlan::U8), "[1, }"), "not valid JSON: no value begins at column 5");
+    assert_eq!(misfit(&list(TypePlan::S8), "[1,\n2,,"), "not valid JSON: no value begins at line 2, column 3");
     assert_eq!(misfit(&TypePlan::U8, "  "), "not valid JSON: there is nothing in the item");
-    assert_eq!(misfit(&TypePlan::U8, "1 2"), "not valid JSON: trailing characters at column 3");
+    assert_eq!(misfit(&TypePlan::U8, "1 2"), "not valid JSON: more follows the value at column 3");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::value::params::BindError;
+use crate::value::params::{BindError, MeantFormat};
 
 fn params(list: &[(&str, TypePlan)]) -> FunctionParams {
     let list = list.iter().cloned();
@@ -37,13 +37,28 @@ fn more_parameters_take_an_array_or_an_object() {
     assert_eq!(
         args(&two(), "7").unwrap_err(),
         "expected the parameters (base: u8, exp: option<u8>), got 7 \
-         (an array of them or an object by name)"
+         (an item is an array of them, or an object with their names; `bind` gives one of them to all items)"
     );
     assert!(args(&two(), "[2]").unwrap_err().ends_with("got [2] (1 of 2 parameters)"));
     assert!(args(&two(), "[1,2,3]").unwrap_err().ends_with("(more than 2 parameters)"));
     assert!(args(&two(), "[1,300]").unwrap_err().starts_with("at [1]: expected u8, got 300"));
     assert!(args(&two(), r#"{"base":300}"#).unwrap_err().starts_with("at .base: expected u8"));
     assert!(args(&two(), r#"{"bas":1}"#).unwrap_err().ends_with("did you mean `base`?"));
+}
+
+#[test]
+fn an_element_of_the_list_that_a_function_takes_is_known() {
+    let (numbers, text) = (params(&[("xs", list(TypePlan::S64))]), params(&[("text", TypePlan::String)]));
+    for (of, item, meant) in [
+        (&numbers, "1", Some(MeantFormat::Element)),
+        (&numbers, "\"1\"", None),
+        (&numbers, "[\"1\"]", None),
+        (&text, "1", None),
+        (&text, "one", Some(MeantFormat::Lines)),
+        (&two(), "1,2", Some(MeantFormat::Csv)),
+    ] {
+        assert_eq!(of.meant(item.as_bytes(), ItemEncoding::Json), meant, "{item}");
+    }
 }
 
 #[test]
