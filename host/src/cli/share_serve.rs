@@ -9,6 +9,7 @@ use super::args::ShareServeArgs;
 use super::exit::{Exit, Stop};
 use super::hosts::access;
 use super::manifest::read;
+use super::resolve;
 use super::runfile;
 use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals_of_service;
@@ -32,8 +33,11 @@ struct ObjectsFile {
 
 /// Serves the objects of a file until the user or the system asks to stop.
 pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
-    let path = ForeignText::of(&args.file).to_string();
-    let file: ObjectsFile = read::file(&args.file)?;
+    let path = ForeignText::of(&read::shown(&args.file)).to_string();
+    if args.file.is_file() && resolve::is_wasm(&args.file) {
+        return Err(Stop::from(format!("{path} is a task, and wasmpool share serve takes a file that names objects")));
+    }
+    let file: ObjectsFile = read::argument(&args.file)?;
     let objects = runfile::objects(&file.share).map_err(|why| Stop::from(format!("{path}: {why}")))?;
     if objects.is_empty() {
         return Err(Stop::from(format!(
@@ -82,6 +86,11 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
 
 /// Returns the name of a server that serves this file, unless another is given.
 fn name_of(file: &Path) -> Result<HostName, Stop> {
+    if file == Path::new("-") {
+        return Err("standard input has no name that the server could have: give it one with --name NAME"
+            .to_owned()
+            .into());
+    }
     let stem = file.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
     HostName::new(&stem).map_err(|_| {
         let stem = ForeignText::of(&*stem).to_string();

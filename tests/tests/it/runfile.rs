@@ -300,6 +300,24 @@ fn the_failure_of_a_process_is_told_with_its_name_and_its_stack() {
 }
 
 #[test]
+fn a_file_from_standard_input_names_tasks_of_the_current_directory() {
+    let folder = Folder::of("").with("spin.wat", SPIN_IF_NEGATIVE);
+    let run = |file: &str| {
+        let run = wasmpool().args(["run", "-"]).directory(folder.0.path()).input(file);
+        run.run()
+    };
+    let output = run("[process.a]\ntask = 'spin.wat'\nargs = [1]\n").exits(0);
+    assert_eq!(record(&output, "a", 0)["status"], "ok");
+    for (file, named) in [
+        ("[process.a]\ntask = 1\n", "standard input: line 2, column 8"),
+        ("[process.a]\ntask = 'spin.wat'\nshare = ['x']\n", "standard input: "),
+    ] {
+        let output = run(file).exits(2);
+        assert!(output.stderr.contains(named), "{named} is not in:\n{}", output.stderr);
+    }
+}
+
+#[test]
 fn a_setting_is_named_by_its_key_in_the_file() {
     let spin = |limits: &str| {
         Folder::of(&format!("[process.a]\ntask = 'spin.wat'\nargs = [-1]\n[process.a.limits]\n{limits}\n"))

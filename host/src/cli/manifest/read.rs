@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Display};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, IsTerminal, Read};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _, Visitor};
@@ -17,6 +17,7 @@ use crate::cli::units::{self, ParseUnitError};
 use wasmpool_core::share::is_in_names;
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::grants::{DirectoryGrant, PeerGrant};
+use wasmpool_run::tell;
 
 /// Maximum size of a file in bytes, since the host reads it itself.
 const LONGEST: u64 = 64 << 10;
@@ -28,8 +29,31 @@ const LONGEST_MESSAGE: usize = 600;
 
 /// Reads and parses a file.
 pub fn file<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
+    parsed(path, File::open(path))
+}
+
+/// Reads and parses the file that a command was given, which is standard input if it is called `-`.
+pub fn argument<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
+    if path != Path::new("-") {
+        return file(path);
+    }
+    if io::stdin().is_terminal() {
+        tell!("wasmpool: reading the file from the terminal; end with Ctrl-D");
+    }
+    parsed(&shown(path), Ok(io::stdin().lock()))
+}
+
+/// Returns what a message calls the file that a command was given.
+pub fn shown(path: &Path) -> PathBuf {
+    match path == Path::new("-") {
+        true => "standard input".into(),
+        false => path.to_owned(),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, opened: io::Result<impl Read>) -> Result<T, ManifestError> {
     let mut content = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut content));
+    let read = opened.and_then(|file| file.take(LONGEST + 1).read_to_string(&mut content));
     read.map_err(|source| ManifestError::Unreadable { path: path.to_owned(), source })?;
     if content.len() as u64 > LONGEST {
         return Err(ManifestError::TooLong { path: path.to_owned(), most: LONGEST });
@@ -138,8 +162,19 @@ fn key_of(begun: &str) -> Option<String> {
             before.rsplit(',').next().map(str::trim).filter(is_plain)
         })
         .collect();
-    let keys = std::iter::once(first.trim()).chain(inner.unwrap_or_default());
+    let mut inner = inner.unwrap_or_default();
+    if is_behind_value(rest) {
+        inner.pop();
+    }
+    let keys = std::iter::once(first.trim()).chain(inner);
     Some(keys.collect::<Vec<_>>().join("."))
+}
+
+/// Returns true if the text ends behind a value of a table in braces, where the next key stands: in a list, a comma is between
+/// elements.
+fn is_behind_value(text: &str) -> bool {
+    let value = text.rsplit_once('=').map_or("", |(_, value)| value);
+    value.trim_end().ends_with(',') && value.matches('[').count() == value.matches(']').count()
 }
 
 /// The reason why a plugin cannot ask for something in these words.
@@ -336,6 +371,11 @@ mod tests {
             ("wasm = 'x'\nenv = ['A']", "line 2, column 1: unknown key `env`; it belongs in `grants`"),
             ("wasm = 'x'\ncolour = 1", "unknown key `colour`, expected one of `wasm`, `function`, `limits`, `grants`"),
             ("wasm = 'x'\nlimits = { timout = '1s' }", "unknown key `timout`; did you mean `timeout`?"),
+            (
+                "wasm = 'x'\nlimits = { memory = '1MiB', timout = '1s' }",
+                "line 2, column 29, `limits`: unknown key `timout`; did you mean `timeout`?",
+            ),
+            ("wasm = 'x'\ngrants = { env = ['A', 1] }", "line 2, column 24, `grants.env`: it is `1`"),
             (
                 "wasm = 'x'\nlimits = { memory = '1MiB', timeout = 10 }",
                 "line 2, column 39, `limits.timeout`: it is `10`, and has to be a text such as \"10s\"",

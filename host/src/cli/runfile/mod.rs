@@ -47,8 +47,8 @@ pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> 
             "{file} is a task, and wasmpool run takes a file that names processes; wasmpool map and wasmpool call take a task"
         )));
     }
-    let file: RunFile = read::file(&args.file)?;
-    let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&args.file)));
+    let file: RunFile = read::argument(&args.file)?;
+    let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&read::shown(&args.file))));
     let mut plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
     check_objects(&plan, args).map_err(|why| of_file(&why))?;
     let specs = specs(&plan, args).map_err(|problem| match problem {
@@ -116,7 +116,7 @@ enum ProcessError {
 
 /// Returns what each process is started with.
 fn specs(plan: &Plan, args: &RunFileArgs) -> Result<Vec<ProcessSpec>, ProcessError> {
-    let source = SettingSource::RunFile(args.file.as_path().into());
+    let source = SettingSource::RunFile(read::shown(&args.file).into());
     let folder = directory_of(&args.file);
     let mut specs = Vec::new();
     for process in &plan.processes {
