@@ -20,6 +20,23 @@ pub fn synonym(name: &str) -> Option<&'static str> {
         "mount" | "volume" | "preopen" | "mapdir" => "dir",
         "mem" | "memory-limit" | "max-memory" => "memory",
         "time-limit" => "timeout",
+        "retry" | "max-retries" => "retries",
+        "bar" | "eta" => "progress",
+        _ => return None,
+    })
+}
+
+/// Returns what takes the place of an option of GNU parallel, xargs or find.
+pub fn in_place_of(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "-k" | "--keep-order" => "results come in the order of the input; --unordered gives them as they finish",
+        "-n" | "-N" | "-L" | "--max-args" => {
+            "each item is a call of its own; --chunk-size says how many of them a worker is given at a time"
+        }
+        "-0" | "--print0" => {
+            "--input-format nul is for items that end with a NUL, and --input-format files --null for such paths"
+        }
+        "-P" => "-j is the number of workers",
         _ => return None,
     })
 }

@@ -236,12 +236,12 @@ impl RunProgress {
             _ => failed,
         };
         if self.before > 0 {
-            text += &format!("; {} of them were done before", grouped(self.before));
+            text += &format!("; {} of the {} were done before", grouped(self.before), grouped(done));
         }
         text += &format!("; {}", elapsed_said(elapsed));
-        // A short run may end before the clock was looked at.
-        let in_all = |count: u64| (count > 0).then(|| count as f64 / elapsed.as_secs_f64().max(1e-6));
-        let rate = self.pace.mean(elapsed, done).or_else(|| in_all(done.saturating_sub(self.before)));
+        // Of the time that stands beside it.
+        let count = done.saturating_sub(self.before);
+        let rate = (count > 0).then(|| count as f64 / elapsed.as_secs_f64().max(1e-6));
         if let Some(rate) = rate {
             text += &format!(", {}", rate_said(rate, noun));
         }
@@ -461,7 +461,9 @@ impl RunWatcher for RunProgress {
         let InstanceCounts { made, restored } = counts;
         if self.verbose > 0 && made > 0 && !self.summarises {
             let facts = [("instances_made", made.into()), ("instances_restored", restored.into())];
-            let text = format!("wasmpool: {made} instances were made, and {restored} items got a restored one");
+            let (of_made, of_items) = (one_or_many(made, "instances"), one_or_many(restored, "items"));
+            let were = if made == 1 { "was" } else { "were" };
+            let text = format!("wasmpool: {made} {of_made} {were} made, and {restored} {of_items} got a restored one");
             self.say(Level::Info, &facts, &text);
         }
     }

@@ -80,6 +80,7 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let call = spec.call();
     let inputs = inputs(spec)?;
     apart::check(&read_files(spec, [task], &inputs), spec)?;
+    swapped::check_second_task(spec, task)?;
     let (size, written, lists) = (inputs.size(), inputs.written(), InputLists::of(options, &inputs));
     let progress = progress(spec, &inputs, size);
     let mut items = items(spec, inputs, &progress);
@@ -126,7 +127,11 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
     let counts = result.as_ref().map_or_else(|_| OutcomeCounts::default(), |(_, counts)| counts.clone());
     let RecordedProgress { mut progress, recorder } = watched;
     progress.finish();
-    let result = result.map(|(exit, _)| exit).map_err(of_run);
+    // What was done before the output could not be written is in the journal.
+    let is_cut = matches!(result, Err(Error::Output(_) | Error::Journal(JournalError::Write(_))));
+    let goes_on = is_cut && options.journal.is_some();
+    let how = goes_on.then(|| again::says_how(options, 0, std::env::args_os())).flatten();
+    let result = result.map(|(exit, _)| exit).map_err(|e| of_run(e).with(how));
     let reported = reports.map_or(Ok(()), |reports| {
         let end = RunEnding { result: result.as_ref().copied(), counts: &counts, done_before: progress.done_before() };
         let recorders = recorder.map(|recorder| (task.to_string_lossy().into_owned(), recorder));
@@ -140,7 +145,11 @@ pub fn stream(spec: &RunSpec, task: &Path) -> Result<Exit, Stop> {
         let done = counts.done;
         if let (Exit::Finished(_), Some(path)) = (exit, &*options.journal) {
             let path = ForeignText::of(path);
-            let text = format!("wasmpool: finished, nothing to do: all {done} items are done, says {path}");
+            let failed = match counts.failures() {
+                0 => String::new(),
+                failures => format!(", and {failures} of them failed"),
+            };
+            let text = format!("wasmpool: finished, nothing to do: all {done} items are done{failed}, says {path}");
             progress.say(Level::Info, &[("done", done.into())], &text);
         } else {
             progress.summary(&counts);
@@ -465,13 +474,9 @@ pub fn inputs(spec: &RunSpec) -> Result<InputFiles, Stop> {
 pub fn items(spec: &RunSpec, inputs: InputFiles, progress: &RunProgress) -> Box<dyn ItemSource> {
     let (options, longest) = (&spec.items, longest(spec));
     let inputs = inputs.counted(progress.bytes_read()).written_in(encoding_of(options));
-    #[cfg(feature = "hosts")]
-    let is_afar = options.via.is_some();
-    #[cfg(not(feature = "hosts"))]
-    let is_afar = false;
     let lines = |inputs, delimiter, kind| {
         let lines = LineItems::new(inputs, delimiter, kind, longest);
-        Box::new(if is_afar { lines.afar() } else { lines })
+        Box::new(if options.over_hosts() { lines.afar() } else { lines })
     };
     let cut = CsvSettings { delimiter: *options.csv_delimiter, header: !*options.no_header };
     let items: Box<dyn ItemSource> = match *options.input_format {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::args::InputFormat;
 use super::exit::Stop;
+use super::spec::RunSpec;
 use super::{command, error_saying, meant, units};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::error::{Error, TaskError};
@@ -22,6 +24,21 @@ pub fn with_task_among(stop: Stop, error: &Error, command: &str, task: &Path, in
     stop.with(Some(format!(
         "{shown}, named as input, is WebAssembly; the task is named first: wasmpool {command} {} {}",
         line[0], line[1]
+    )))
+}
+
+/// Returns an error if an input is another task, and is to be read as a text.
+pub fn check_second_task(spec: &RunSpec, task: &Path) -> Result<(), Stop> {
+    let is_text = matches!(*spec.items.input_format, InputFormat::Jsonl | InputFormat::Json | InputFormat::Csv);
+    let Some(second) = spec.items.input.iter().find(|input| is_text && is_wasm(input)) else { return Ok(()) };
+    if !is_wasm(task) {
+        // That error says which of the two is the task.
+        return Ok(());
+    }
+    let (shown, words) = (ForeignText::of(second), [ShellWord::of(task), ShellWord::of(second)]);
+    Err(Stop::from(format!(
+        "{shown}, named as input, is a task, too; several tasks are named by options: wasmpool map --task one={} --task two={}",
+        words[0], words[1]
     )))
 }
 
@@ -93,7 +110,9 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
             return error_saying(ErrorKind::ValueValidation, message);
         }
         // A name that another command has is that one, and not what is similar to it.
-        let tip = named_otherwise(given).or_else(|| match error.get(ContextKind::SuggestedArg) {
+        let tip =
+            meant::in_place_of(given).map(str::to_owned).or_else(|| named_otherwise(given)).or_else(|| above(given));
+        let tip = tip.or_else(|| match error.get(ContextKind::SuggestedArg) {
             None => elsewhere(given),
             Some(_) => None,
         });
@@ -210,6 +229,20 @@ fn named_otherwise(option: &str) -> Option<String> {
     let this = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name))?;
     let meant = meant::synonym(long).filter(|meant| has(this, meant))?;
     Some(format!("'--{meant}' is the option for that"))
+}
+
+/// Returns where an option stands that was given in front of the command.
+fn above(option: &str) -> Option<String> {
+    let all = command();
+    let mut behind = std::env::args_os().skip(1).skip_while(|word| word.to_string_lossy().starts_with('-'));
+    let is_first = std::env::args_os().nth(1).is_some_and(|word| word.to_string_lossy().starts_with(option));
+    let this = behind.find_map(|word| all.find_subcommand(word)).filter(|_| is_first)?;
+    let name = this.get_name();
+    let is_known = this.get_arguments().any(|arg| {
+        let long = arg.get_long().is_some_and(|long| option == format!("--{long}"));
+        long || arg.get_short().is_some_and(|short| option == format!("-{short}"))
+    });
+    is_known.then(|| format!("options stand behind the command: wasmpool {name} {option}"))
 }
 
 /// Returns where the options of this command are listed.

@@ -360,12 +360,14 @@ fn aloud(place: &Place, task: &Task) -> Run {
 #[test]
 fn a_finished_run_has_nothing_to_do_says_so_and_keeps_its_exit_code() {
     let task = wat(SEVENTH_TRAPS);
-    for (items, code) in [(vec![1, 2, 3], 0), (vec![1, 7, 3], 1), (vec![], 0)] {
+    for (items, code, failed) in
+        [(vec![1, 2, 3], 0, ", says"), (vec![1, 7, 3], 1, ", and 1 of them failed, says"), (vec![], 0, ", says")]
+    {
         let place = Place::new();
         aloud(&place, &task).input(lines(items.clone())).run().exits(code);
         let before = place.all();
         let output = aloud(&place, &task).input(lines(items.clone())).run().exits(code);
-        let says = format!("finished, nothing to do: all {} items are done", items.len());
+        let says = format!("finished, nothing to do: all {} items are done{failed}", items.len());
         assert!(output.stderr.contains(&says), "{}", output.stderr);
         assert_eq!(place.all(), before);
         let output = aloud(&place, &task).arg("-q").input(lines(items.clone())).run().exits(code);
@@ -791,6 +793,7 @@ fn a_full_disk_ends_the_run_with_an_error_and_is_gone_on_from() {
     let items: Vec<i64> = (1..50_000).collect();
     let output = place.run(&task).input(lines(items.iter().copied())).run().exits(2);
     assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+    assert!(output.stderr.contains("with the same input, this command goes on: "), "{}", output.stderr);
     disk.resize("size=64m");
     place.run(&task).input(lines(items.iter().copied())).run().exits(1);
     assert_eq!(place.read("out"), doubled(&items));

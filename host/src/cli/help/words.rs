@@ -25,7 +25,7 @@ const WORDS: &[Entry] = &[
     ("compile", "TASK", TASK, SAME),
     ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
     ("exec", "output-format", "raw (unless given), values or records", SAME),
-    ("map", "output-format", "values (unless given), records or raw", SAME),
+    ("map", "output-format", "values (JSON, unless given), records, raw or csv", SAME),
     (
         "exec",
         "results",

@@ -54,13 +54,6 @@ impl Pace {
         self.rate
     }
 
-    /// Returns the items of a second, over the whole run.
-    pub fn mean(&self, at: Duration, done: u64) -> Option<f64> {
-        let began = self.began?;
-        let count = done.checked_sub(began.done).filter(|&count| count > 0)?;
-        Some(rate(at.saturating_sub(began.at), count))
-    }
-
     /// Returns the time that so many more items take.
     pub fn left(&self, items: u64) -> Option<Duration> {
         let seconds = items as f64 / self.rate.filter(|&rate| rate > 0.0)?;
