@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::documents;
 use super::exit::{Exit, Stop};
 use wasmpool_core::layer::{Layer, LayerPart};
 use wasmpool_core::policy::TaskCall;
@@ -142,8 +143,10 @@ fn describe(diagnosis: &Diagnosis) -> String {
             format!("\nmemory of all workers together: at most {}, by a cgroup\n", bytes_said(bytes))
         }
         None if diagnosis.bounded.is_ok() => String::new(),
-        None => "\nmemory of all workers together: no limit that can be seen (docs/security.md says how to set one)\n"
-            .to_owned(),
+        None => format!(
+            "\nmemory of all workers together: no limit that can be seen ({} says how to set one)\n",
+            documents::page("security.md")
+        ),
     };
     for what in &diagnosis.surroundings.narrow {
         out += &format!("\nnarrow: {what}\n");

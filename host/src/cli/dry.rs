@@ -19,6 +19,7 @@ use super::stream::{WrittenFiles, columns, formed, inputs, items, kept, notice, 
 use super::swapped;
 use wasmpool_core::artifact::TaskDescription;
 use wasmpool_core::guest_grants::GuestGrants;
+use wasmpool_core::layer::LayerPart;
 use wasmpool_core::policy::{SandboxMode, TaskCall};
 use wasmpool_core::share::SharedGrants;
 use wasmpool_core::text::{ForeignText, QuotedName, bytes_said};
@@ -87,25 +88,29 @@ pub fn dry_run(spec: &RunSpec) -> Result<Exit, Stop> {
         columns.header(several, kept(options, call.item_form).as_deref()).map_err(Error::from)?;
     }
     described(spec, &input, done, &mut out);
-    let _ = match (*spec.sandbox, lacking.as_slice()) {
-        (SandboxMode::Off, _) => writeln!(out, "sandbox: off"),
-        (mode, []) => writeln!(out, "sandbox: {}; all that it needs is here", mode_name(mode)),
-        (mode, lacking) => {
-            let names = lacking.iter().map(|part| part.name()).collect::<Vec<_>>().join("; ");
-            writeln!(out, "sandbox: {}, without: {names}", mode_name(mode))
-        }
-    };
+    let _ = writeln!(out, "{}", sandbox(spec, &lacking));
     let _ = writeln!(out, "nothing was run");
     super::print(&out)
         .map(|printed| if printed == Exit::Success { exit } else { printed })
         .map_err(|e| Error::output(e).into())
 }
 
-fn mode_name(mode: SandboxMode) -> &'static str {
-    match mode {
+/// Returns what is known of the sandbox that the items would run in, where this machine lacks these parts.
+fn sandbox(spec: &RunSpec, lacking: &[LayerPart]) -> String {
+    if spec.items.over_hosts() {
+        return "sandbox: each host has its own, which it chose when it began to serve".to_owned();
+    }
+    let mode = match *spec.sandbox {
         SandboxMode::Strict => "strict",
         SandboxMode::BestEffort => "best-effort",
-        SandboxMode::Off => "off",
+        SandboxMode::Off => return "sandbox: off".to_owned(),
+    };
+    match lacking {
+        [] => format!("sandbox: {mode}; all that it needs is here"),
+        lacking => {
+            let names = lacking.iter().map(|part| part.name()).collect::<Vec<_>>().join("; ");
+            format!("sandbox: {mode}, without: {names}")
+        }
     }
 }
 
@@ -142,7 +147,7 @@ fn checked(spec: &RunSpec, task: &Path, call: &TaskCall, first: &Batch) -> Resul
     let of_run = |e: Error| swapped::with_task_among(Stop::of_spec(&e, spec), &e, command, task, &spec.items.input);
     let wasm = Wasm::of_argument(task).map_err(of_run)?;
     let mut grants = spec.grants.grants();
-    if spec.items.via.is_some() {
+    if spec.items.over_hosts() {
         // These are what hosts have.
         (grants.directories, grants.peers) = (Vec::new(), Vec::new());
     }
@@ -244,8 +249,11 @@ fn described(spec: &RunSpec, input: &LookedThrough, done: u64, out: &mut String)
     if let Some(url) = &*options.via {
         let _ = writeln!(out, "machines: those that serve at {url}");
     }
-    let many = workers(options);
-    let _ = writeln!(out, "workers: {many} at most");
+    let _ = match (options.over_hosts(), &*options.workers) {
+        (false, _) => writeln!(out, "workers: {} at most", workers(options)),
+        (true, Some(chunks)) => writeln!(out, "chunks that hosts have at a time: {chunks} at most"),
+        (true, None) => writeln!(out, "chunks that hosts have at a time: twice as many as their workers, at most"),
+    };
     let limits = spec.limits();
     let mut held = Vec::new();
     match *spec.deterministic {

@@ -13,6 +13,7 @@ mod compiling;
 mod doctor;
 #[cfg(all(test, feature = "hosts"))]
 mod documented;
+mod documents;
 mod dry;
 mod early;
 mod exit;

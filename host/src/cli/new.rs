@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{Language, NewArgs};
 use super::exit::{Exit, Stop};
-use super::{error_saying, meant};
+use super::{documents, error_saying, meant};
 use wasmpool_core::text::{ForeignText, QuotedName};
 use wasmpool_run::tell;
 
@@ -54,13 +54,13 @@ const C: [SkeletonFile; 4] = [
     (".gitignore", include_str!("new/c/gitignore")),
 ];
 
-/// A language without a skeleton that has a guide: the names that somebody may give it, what it is called, and where the guide is.
+/// A language without a skeleton that has a guide: the names that somebody may give it, what it is called, and the page of the guide.
 type Guide = (&'static [&'static str], &'static str, &'static str);
 
 const GUIDES: [Guide; 3] = [
-    (&["go", "golang", "tinygo"], "Go", "docs/plugin-go.md"),
-    (&["c++", "cpp", "cxx", "cc"], "C++", "docs/plugin-c.md"),
-    (&["typescript", "ts"], "TypeScript", "docs/plugin-javascript.md"),
+    (&["go", "golang", "tinygo"], "Go", "plugin-go.md"),
+    (&["c++", "cpp", "cxx", "cc"], "C++", "plugin-c.md"),
+    (&["typescript", "ts"], "TypeScript", "plugin-javascript.md"),
 ];
 
 /// The reason why there is no new plugin.
@@ -107,21 +107,23 @@ fn without_skeleton(given: &str) -> String {
     let values = Language::value_variants().iter().filter_map(Language::to_possible_value);
     let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
     let there = format!("`wasmpool new` has a skeleton for {}", names.join(", "));
-    let guides = GUIDES.map(|(_, language, guide)| format!("{guide} for {language}")).join(", ");
+    let guides = GUIDES.map(|(_, language, guide)| format!("{} for {language}", documents::page(guide))).join(", ");
     let asked = given.to_lowercase();
     match GUIDES.iter().find(|(names, ..)| names.contains(&&*asked)) {
         Some((_, language, guide)) => {
             format!(
-                "there is no skeleton for {language}, but a guide: {guide} says how a plugin is written and built in it; {there}"
+                "there is no skeleton for {language}, but a guide: {} says how a plugin is written and built in it; {there}",
+                documents::page(guide)
             )
         }
         None => {
             let similar = meant::at_few_edits(&asked, names.iter().map(String::as_str));
             let similar = similar.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
             format!(
-                "there is no skeleton for {}{similar}; {there}. Other languages have a guide: {guides}; docs/plugins.md says \
-                 what a plugin in any language exports",
-                QuotedName::of(given)
+                "there is no skeleton for {}{similar}; {there}. Other languages have a guide: {guides}; {} says what a plugin \
+                 in any language exports",
+                QuotedName::of(given),
+                documents::page("plugins.md")
             )
         }
     }
@@ -187,7 +189,7 @@ mod tests {
             }
         }
         assert!(languages >= 5, "only {languages} guides were found");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         assert!(GUIDES.iter().all(|(_, _, guide)| root.join(guide).exists()));
     }
 

@@ -223,6 +223,16 @@ pub struct OneItem {
     pub arguments: usize,
 }
 
+impl ManyItems {
+    /// Returns true if the items run on the hosts of a message system, and not on this machine.
+    pub fn over_hosts(&self) -> bool {
+        #[cfg(feature = "hosts")]
+        return self.via.is_some();
+        #[cfg(not(feature = "hosts"))]
+        return false;
+    }
+}
+
 impl<I> RunSpec<I> {
     /// Returns the work for each item, without the forms in which it is read and its result written.
     pub fn call(&self) -> TaskCall {

@@ -158,6 +158,23 @@ fn a_dry_run_of_commands_and_of_several_tasks_names_them() {
     assert!(output.text().contains("task one: ") && output.text().contains("task two: "), "{}", output.text());
 }
 
+/// The message system is not asked, so none has to be there.
+#[test]
+fn a_dry_run_over_hosts_does_not_say_what_this_machine_would_do() {
+    let task = wat(SQUARE);
+    let run =
+        |more: &[&str]| map(&task).args(["--dry-run", "--via", "nats://127.0.0.1:1"]).args(more).input("1\n").run();
+    for (more, chunks) in [(&["-j", "5"][..], "5 at most"), (&[], "twice as many as their workers")] {
+        let output = run(more).exits(0);
+        for said in ["machines: those that serve at nats://127.0.0.1:1", chunks, "sandbox: each host has its own"] {
+            assert!(output.text().contains(said), "no `{said}` in: {}", output.text());
+        }
+        for unsaid in ["workers: ", "is here"] {
+            assert!(!output.text().contains(unsaid), "`{unsaid}` in: {}", output.text());
+        }
+    }
+}
+
 fn task_path(task: &crate::support::guest::Task) -> String {
     task.path().display().to_string()
 }

@@ -295,7 +295,7 @@ fn of_items_that_run_at_once_and_name_the_same_file_one_has_it() {
     let items: String = (0..100).map(|index| format!("a.{index}\n")).collect();
     let output = run.input(items).run().exits(1);
     let ok: Vec<_> = (0..100).filter(|&at| output.records()[at].kind() == "ok").collect();
-    assert_eq!((ok.len(), names(&results)), (1, vec!["a".to_owned()]), "{}", output.stdout);
+    assert_eq!((ok.len(), names(&results)), (1, vec!["a".to_owned()]), "{}", output.text());
     assert_eq!(fs::read_to_string(results.join("a")).expect("it is there"), format!("a.{}", ok[0]));
 }
 

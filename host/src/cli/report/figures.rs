@@ -4,7 +4,7 @@ mod settings;
 
 use serde::Serialize;
 
-use settings::{SandboxFigures, SettingFigures, command_line, grants, runs_here, sandbox, settings};
+use settings::{SandboxFigures, SettingFigures, command_line, grants, sandbox, settings};
 
 use super::record::{EventKind, MOST_ROWS, RanChunk, RanItem, RunEvent, RunRecorder};
 use super::spans::Span;
@@ -264,7 +264,7 @@ impl Report {
                 done_before,
             },
             settings: settings(spec, workers),
-            sandbox: runs_here(spec).then(|| sandbox(*spec.sandbox, &lacking)),
+            sandbox: (!spec.items.over_hosts()).then(|| sandbox(*spec.sandbox, &lacking)),
             grants: grants(spec),
             tasks: recorders.into_iter().map(|(name, recorder)| TaskFigures::of(name, recorder, widest)).collect(),
         }

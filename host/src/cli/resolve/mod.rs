@@ -124,7 +124,7 @@ fn resolve_map(map: &args::MapArgs, from: ArgOrigins<'_>, files: ConfigFiles) ->
         set_aside,
         ..many_items(&map.items, tasks, input, output_format, sourced!(from, map.delimiter), from)?
     };
-    let elsewhere = items.via.is_some();
+    let elsewhere = items.over_hosts();
     let spec = resolve(&map.common, from, &files, work, items, elsewhere)?;
     conflicts::of_many_items(&spec)?;
     streams::of_many_items(&spec.items)?;
@@ -161,7 +161,7 @@ fn resolve_exec(exec: &args::ExecArgs, from: ArgOrigins<'_>, files: ConfigFiles)
         delimiter,
         from,
     )?;
-    let elsewhere = items.via.is_some();
+    let elsewhere = items.over_hosts();
     let spec = resolve(&exec.common, from, &files, work, items, elsewhere)?;
     conflicts::of_many_items(&spec)?;
     streams::of_many_items(&spec.items)?;

@@ -42,17 +42,6 @@ pub struct LayerFigures {
     pub lacking: Vec<&'static str>,
 }
 
-/// Returns true if the workers are on this machine.
-#[cfg(feature = "hosts")]
-pub fn runs_here(spec: &RunSpec) -> bool {
-    spec.items.via.is_none()
-}
-
-#[cfg(not(feature = "hosts"))]
-pub fn runs_here(_: &RunSpec) -> bool {
-    true
-}
-
 /// Returns the settings in force, by whatever way they were given.
 pub fn settings(spec: &RunSpec, workers: usize) -> SettingFigures {
     let limits = spec.limits();
@@ -61,7 +50,7 @@ pub fn settings(spec: &RunSpec, workers: usize) -> SettingFigures {
         WorkSpec::Command(_) => Isolate::Item,
     };
     SettingFigures {
-        workers: runs_here(spec).then_some(workers),
+        workers: (!spec.items.over_hosts()).then_some(workers),
         chunk_size: match *spec.items.chunk_size {
             ChunkSize::Auto => None,
             ChunkSize::Fixed(size) => Some(size),
