@@ -115,12 +115,14 @@ conformance: build ## Hold the program to the WebAssembly specification's own te
 	    *) exit 1 ;; \
 	esac
 
-lint: ## Formatting, clippy (of the guests, too), documentation, another architecture, licences, known advisories
+lint: ## Formatting, clippy (of the guests, and of the program without hosts and without the command, too), documentation, another architecture, licences, known advisories
 	$(CARGO) fmt --all --check
 	cd guest && $(CARGO) fmt --all --check
 	cd fuzz && $(CARGO) fmt --check
 	cd guest/languages/componentize && $(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --workspace --all-targets --features wasmpool/probes -- -D warnings
+	$(CARGO) clippy --release --locked -p wasmpool --no-default-features --features command,direct-results -- -D warnings
+	$(CARGO) clippy --release --locked -p wasmpool --no-default-features --features direct-results -- -D warnings
 	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 	cd guest && $(CARGO) clippy --release --locked --workspace --target wasm32-wasip2 -- -D warnings
 	cd guest/languages/componentize && $(CARGO) clippy --release --locked -- -D warnings
