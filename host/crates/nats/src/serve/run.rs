@@ -504,6 +504,10 @@ impl ServedRun {
         if self.wanted().any(|(_, held)| held.head.name == head.name) {
             return;
         }
+        // Workers have not ended yet with what was dropped under this number.
+        if self.held.contains_key(&head.copy) {
+            return self.leave(head.copy, context);
+        }
         let state = match head.away {
             true => ChunkState::Fetched(FetchedBytes::new(head.size)),
             false => match head.items(body) {
@@ -716,8 +720,10 @@ impl ServedRun {
             TaskNews::Outcomes(group) => self.outcomes(group, context),
             TaskNews::Cut => {
                 // What these chunks did to shared objects is not known, and who has the objects has given this host up. They run
-                // elsewhere, or here once more.
-                self.held.retain(|_, held| !matches!(held.state, ChunkState::Runs { .. }));
+                // elsewhere, or here once more, when workers have ended with them.
+                let running = self.held.iter().filter(|(_, held)| matches!(held.state, ChunkState::Runs { .. }));
+                let running: Vec<CopyNumber> = running.map(|(&copy, _)| copy).collect();
+                running.into_iter().for_each(|copy| self.drop_chunk(copy));
                 self.beat(context);
             }
             TaskNews::Ended(end) => {
@@ -868,4 +874,104 @@ fn refusal(error: &Error) -> Progress {
         _ => RefusalCause::Host,
     };
     refuse(cause, with_sources(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::HostPolicy;
+    use super::*;
+    use crate::access::BrokerAccess;
+    use crate::url::BrokerUrl;
+    use wasmpool_core::outcome::OutcomeCounts;
+    use wasmpool_core::policy::SandboxMode;
+    use wasmpool_hosts::chunk::ChunkName;
+    use wasmpool_hosts::digest::Digest;
+    use wasmpool_hosts::names::HostName;
+    use wasmpool_run::spawn::ChildProgram;
+
+    /// Returns what runs of a host share that reaches nothing.
+    fn context() -> HostContext {
+        let access = BrokerAccess::new(BrokerUrl::parse("nats://127.0.0.1:1").unwrap(), None, None).unwrap();
+        let settings = HostSettings {
+            access: access.clone(),
+            name: HostName::new("h").unwrap(),
+            workers: 2,
+            sandbox: SandboxMode::Off,
+            policy: HostPolicy::default(),
+            buffer: 1 << 20,
+            program: ChildProgram::Own,
+        };
+        HostContext {
+            settings,
+            life: 1,
+            inbox: "_INBOX.h.1".to_owned(),
+            client: Arc::new(Client::start(access, "test", |_| {}).unwrap()),
+            tunnels: Tunnels::new(1 << 20),
+            longest_part: 1 << 20,
+            leaving: false,
+            full: false,
+            room: Cell::new(1 << 20),
+        }
+    }
+
+    /// Returns a run that has begun, and what it says to its supervisor.
+    fn running() -> (ServedRun, Mailbox) {
+        let control = Control { coordinator: 1, epoch: 0, ended: false };
+        let (mailbox, _) = Mailbox::new().unwrap();
+        let mut run = ServedRun::new(RunId([1; 16]), control);
+        run.progress = Progress::Running {
+            supervisor: mailbox.sender(),
+            unwanted: UnwantedItems::default(),
+            name: "task".to_owned(),
+            workers: 2,
+            ready: true,
+            waits_for_others: true,
+        };
+        (run, mailbox)
+    }
+
+    fn chunk(first: u64, copy: CopyNumber) -> Bytes {
+        let mut batch = Batch::default();
+        batch.push(b"1");
+        let name = ChunkName { first, count: 1, digest: Digest::of(&batch.bytes) };
+        let head = ChunkHead { name, copy, size: batch.bytes.len() as u64, away: false };
+        [head.to_bytes(), batch.bytes.to_vec()].concat().into()
+    }
+
+    /// Returns the first items of the chunks that the supervisor was given since.
+    fn given(mailbox: &Mailbox) -> Vec<u64> {
+        let of_chunk = |event| if let Event::Chunk(first, _) = event { Some(first) } else { None };
+        mailbox.take().into_iter().filter_map(of_chunk).collect()
+    }
+
+    fn ended(first: u64) -> TaskNews {
+        TaskNews::Outcomes(RenderedOutcomes {
+            items: first..first + 1,
+            counts: OutcomeCounts::default(),
+            results: Vec::new(),
+            failed: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_chunk_whose_worker_was_cut_off_is_given_to_workers_again_only_when_they_have_ended_with_it() {
+        let context = context();
+        let (mut run, mailbox) = running();
+        run.chunk(&chunk(3, 10), Receipt::default(), &context);
+        run.chunk(&chunk(4, 11), Receipt::default(), &context);
+        assert_eq!(given(&mailbox), [3, 4]);
+        run.task_news(TaskNews::Cut, &context, &mut |_| {});
+        assert_eq!(run.held(), 0, "the coordinator is told that they are not here");
+        // The coordinator gives them to this host again, and one under the number that it had.
+        run.chunk(&chunk(3, 12), Receipt::default(), &context);
+        run.chunk(&chunk(4, 11), Receipt::default(), &context);
+        assert_eq!(given(&mailbox), [0; 0], "its supervisor still has them");
+        assert_eq!(run.held(), 1);
+        run.task_news(ended(4), &context, &mut |_| {});
+        assert_eq!(given(&mailbox), [0; 0]);
+        run.task_news(ended(3), &context, &mut |_| {});
+        assert_eq!(given(&mailbox), [3]);
+        run.chunk(&chunk(4, 13), Receipt::default(), &context);
+        assert_eq!(given(&mailbox), [4]);
+    }
 }
