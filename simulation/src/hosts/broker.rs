@@ -22,6 +22,8 @@ pub struct Broker {
     pub lost: bool,
     /// Number of times that it has lost everything.
     pub losses: u64,
+    /// True once it stores nothing more.
+    pub full: bool,
 }
 
 impl Broker {

@@ -16,6 +16,7 @@ pub struct Figures {
     pub freezes: u64,
     pub forgotten: u64,
     pub away: u64,
+    pub full: u64,
     pub lost: u64,
     pub doubled: u64,
     pub lies: u64,
@@ -40,6 +41,7 @@ impl RunFigures for Figures {
         self.freezes += other.freezes;
         self.forgotten += other.forgotten;
         self.away += other.away;
+        self.full += other.full;
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.lies += other.lies;
@@ -60,7 +62,7 @@ impl std::fmt::Display for Figures {
             f,
             "{} items, {} of them blamed for ends of hosts, {} copies of chunks, {} of them again, {} chunks given \
              to a second host for being late, {} compared, {} copies taken from hosts, {} outcomes dropped, \
-             {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} messages lost, \
+             {} hosts ended, {} stood still, {} times the broker lost everything, {} times it was away, {} times its disk was full, {} messages lost, \
              {} doubled, {} lies, {} chunks kept for too long, {} hosts told as lost, {} events",
             self.items,
             self.blamed,
@@ -74,6 +76,7 @@ impl std::fmt::Display for Figures {
             self.freezes,
             self.forgotten,
             self.away,
+            self.full,
             self.lost,
             self.doubled,
             self.lies,

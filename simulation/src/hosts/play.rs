@@ -12,7 +12,7 @@ use crate::Violation;
 use crate::promise;
 use crate::random::{Random, mix};
 use crate::trace::Trace;
-use wasmpool_core::hosts::{HostChange, HostLoss};
+use wasmpool_core::hosts::HostChange;
 use wasmpool_core::outcome::FailureKind;
 use wasmpool_hosts::chunk::{ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
@@ -68,6 +68,9 @@ enum Event {
     Confirmed {
         copy: CopyNumber,
         sequence: u64,
+    },
+    NotStored {
+        copy: CopyNumber,
     },
     Delivered(u64, bool),
     Gone,
@@ -322,7 +325,7 @@ impl<'a> Simulation<'a> {
             HostChange::Leaves => return Err("a host leaves that was not told to".to_owned()),
             HostChange::Lost { how, chunks } => {
                 promise!(chunks <= self.chunks.len(), "{chunks} chunks run again, and there are not so many");
-                if how != HostLoss::AnswersNothing {
+                if how.is_of_host() {
                     promise!(!self.world.is_quiet(), "the user is told that {host} is lost, though nothing went wrong");
                     let told = self.told.remove(host);
                     promise!(
@@ -438,7 +441,7 @@ impl<'a> Simulation<'a> {
                 self.chunks.remove(&slot);
                 self.scheduler.slot_lost(slot, blamed, self.now);
             }
-            Order::Shared(_) => {}
+            Order::Shared(_) | Order::Unconfirmed => {}
             Order::Host { host, change } => self.told_of(&host, change)?,
             Order::Overdue { .. } => self.figures.overdue += 1,
             Order::Refused(..) => return Err("hosts refused that refuse nothing".to_owned()),
@@ -518,6 +521,8 @@ impl<'a> Simulation<'a> {
                 self.after(LOOK, Event::Look);
             }
             Event::Beat { host, life } => self.host_beats(host, life),
+            Event::Publish { copy, .. } if self.broker.full => self.send(|| Event::NotStored { copy }),
+            Event::NotStored { copy } => self.slots.not_stored(copy, self.now),
             Event::Publish { copy, chunk } if !self.broker.lost => {
                 let sequence = self.broker.store(copy, chunk);
                 self.send(|| Event::Confirmed { copy, sequence });
@@ -603,6 +608,10 @@ impl<'a> Simulation<'a> {
                 0..3 => self.broker.forget(),
                 count => self.broker.lose_last(count),
             }
+        }
+        if !self.broker.full && self.random.per_mille(self.world.full) {
+            self.figures.full += 1;
+            self.broker.full = true;
         }
         if !self.away && self.random.per_mille(self.world.away) {
             self.figures.away += 1;

@@ -44,6 +44,8 @@ pub struct World {
     pub check: u8,
     /// What one more host does instead of work, all the time.
     pub rogue: Option<Rogue>,
+    /// How often, each second, the broker's disk is full, and stays so.
+    pub full: u32,
 }
 
 /// A host that keeps to the protocol and harms runs.
@@ -65,7 +67,7 @@ pub const TROUBLE: Duration = Duration::from_secs(40);
 impl World {
     /// Returns true if nothing goes wrong.
     pub fn is_quiet(&self) -> bool {
-        self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie == 0
+        self.lose + self.double + self.kill + self.freeze + self.forget + self.away + self.lie + self.full == 0
             && self.killers.is_empty()
             && self.rogue.is_none()
     }
@@ -118,6 +120,7 @@ impl SeededWorld for World {
             check,
             // Drawn last, so that the rest of a world is as it was.
             rogue: if quiet { None } else { drawn_rogue(random) },
+            full: rate(random, 200),
         }
     }
 
@@ -151,6 +154,7 @@ impl SeededWorld for World {
             with(&|w| w.speculate = false),
             with(&|w| w.check = 0),
             with(&|w| w.rogue = None),
+            with(&|w| w.full = 0),
             with(&|w| w.item /= 2),
             with(&|w| w.delay /= 2),
         ]

@@ -24,4 +24,13 @@ pub enum HostLoss {
     Breaks,
     /// It is heard, and has answered nothing for very long.
     AnswersNothing,
+    /// It is heard, and has given up chunks that it ran, as if it was not heard for too long where shared objects are.
+    GivesUp,
+}
+
+impl HostLoss {
+    /// Returns true if the host does not serve the run any more, as far as is known.
+    pub fn is_of_host(self) -> bool {
+        !matches!(self, HostLoss::AnswersNothing | HostLoss::GivesUp)
+    }
 }

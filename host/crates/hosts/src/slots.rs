@@ -44,7 +44,8 @@ pub type SlotId = u32;
 pub const SILENCE: Duration = Duration::from_secs(5);
 /// Time after which a copy is lost that was delivered, or held, and that no beat names.
 const UNNAMED: Duration = Duration::from_secs(5);
-/// Time after which a copy is published again that the broker has not confirmed. The broker knows it by its number.
+/// Time after which a copy that the broker has not confirmed is given to a host, or published again where there is none. The
+/// broker knows it by its number.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 /// Time for which a host may keep the coordinator waiting for the next part of outcomes that it has begun to send.
 const NEXT_PART: Duration = Duration::from_secs(15);
@@ -101,6 +102,8 @@ pub struct SlotsConfig {
 /// An order to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Tell the user that the broker does not confirm what it is sent.
+    Unconfirmed,
     /// Publish the chunk of this slot under this number.
     Publish { slot: SlotId, copy: CopyNumber },
     /// Give the chunk of this slot to this host under this number, past the stream.
@@ -511,6 +514,25 @@ impl Slots {
         }
     }
 
+    /// Reports that the broker does not store a copy. From now on, chunks are given to hosts past the stream.
+    pub fn not_stored(&mut self, copy: CopyNumber, now: Time) {
+        self.mistrust = MOST_MISTRUST;
+        self.give_instead(copy, now);
+    }
+
+    /// Gives the chunk of a copy that the broker has not confirmed to a host, past the stream. Returns false if there is none.
+    fn give_instead(&mut self, copy: CopyNumber, now: Time) -> bool {
+        let is_sent = |known: &mut ChunkCopy| matches!(known.state, CopyState::Sending { .. });
+        let Some(&id) = self.by_copy.get(&copy) else { return false };
+        if !self.copy_mut(copy).is_some_and(is_sent) || !self.give(id, false, now) {
+            return false;
+        }
+        if let Some(known) = self.copy_mut(copy) {
+            known.state = CopyState::Lost;
+        }
+        true
+    }
+
     /// Reports that the broker has delivered all messages of the stream up to this one, and whether that is all it has. If it is,
     /// what it had confirmed before it was asked and has not delivered, it has lost.
     pub fn delivered(&mut self, sequence: u64, all: bool, now: Time) {
@@ -783,6 +805,8 @@ impl Slots {
         let mut waits = false;
         // Hosts that have lost copies of slots, or who knows which has.
         let mut losses: Vec<(SlotId, Option<HostName>)> = Vec::new();
+        let mut unconfirmed: Vec<(SlotId, CopyNumber)> = Vec::new();
+        let mut given_up: BTreeMap<HostName, usize> = BTreeMap::new();
         for (&slot, Slot { chunk, copies, taking, .. }) in &mut self.slots {
             let most = most(chunk.count, self.config.item);
             for copy in copies {
@@ -792,12 +816,16 @@ impl Slots {
                         *since = now;
                         // Perhaps the stream is gone.
                         waits = true;
-                        self.orders.push_back(Order::Publish { slot, copy: copy.number });
+                        unconfirmed.push((slot, copy.number));
                     }
                     CopyState::Delivered { since: at, .. } | CopyState::Held { named: at, .. }
                         if passed(*at, UNNAMED) =>
                     {
-                        losses.push((slot, copy.host().map(|host| host.name.clone())));
+                        let host = copy.host().map(|host| host.name.clone());
+                        if let (CopyState::Held { .. }, Some(host)) = (&copy.state, &host) {
+                            *given_up.entry(host.clone()).or_default() += 1;
+                        }
+                        losses.push((slot, host));
                         copy.state = CopyState::Lost;
                     }
                     // What it delivers is bounded by itself.
@@ -820,6 +848,18 @@ impl Slots {
         }
         for (slot, host) in losses {
             self.blame(slot, host.as_ref());
+        }
+        for (host, chunks) in given_up {
+            self.tell_of(&host, HostChange::Lost { how: HostLoss::GivesUp, chunks });
+        }
+        for (slot, copy) in unconfirmed {
+            if self.give_instead(copy, now) {
+                // It would keep the next waiting, too.
+                self.mistrust = MOST_MISTRUST;
+                self.orders.push_back(Order::Unconfirmed);
+            } else {
+                self.orders.push_back(Order::Publish { slot, copy });
+            }
         }
         self.look_after_all(now);
         self.look_for_late(now);

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::access::{AccessError, BrokerAccess};
 pub use first::FIRST_CONNECTION;
 use first::{FirstConnection, Missing};
-pub use outage::Outage;
+pub use outage::{Cuts, Outage};
 use tls::Tls;
 use wasmpool_core::text::ForeignText;
 use wasmpool_run::error::Error;
@@ -235,6 +235,11 @@ impl Client {
         Ok(Client { shared })
     }
 
+    /// Ends the connection. Another is made, with all that is subscribed.
+    pub fn connect_again(&self) {
+        self.shared.half().close();
+    }
+
     /// Subscribes to a subject, now and after each new connection.
     pub fn subscribe(&self, subject: &str) {
         let mut half = self.shared.half();
@@ -401,7 +406,8 @@ impl Shared {
         stream.set_read_timeout(Some(GREETING))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut incoming = Incoming { stream, tls: None, parser: Parser::default() };
-        let mut greeting = Greeting { stream: incoming.stream.try_clone()?, since: Instant::now(), goes_on };
+        let stream = incoming.stream.try_clone()?;
+        let mut greeting = Greeting { stream, since: Instant::now(), goes_on, heard: None };
         let info = loop {
             match incoming.parser.next()? {
                 Some(Operation::Info(info)) => break info,
@@ -423,7 +429,14 @@ impl Shared {
                 return Err(ConnectionRefused::ClientCertificate.into());
             }
             let config = self.access.tls().map_err(ConnectionRefused::from)?;
-            incoming.tls = Some(Arc::new(Tls::handshake(config, url.host(), &mut greeting)?));
+            greeting.heard = Some(Vec::new());
+            let agreed = Tls::handshake(config, url.host(), &mut greeting);
+            // A server that refuses the connection at once says so in plain text, before or after it was spoken to.
+            incoming.parser.feed(&greeting.heard.take().unwrap_or_default());
+            if let (Err(_), Ok(Some(Operation::Error(why)))) = (&agreed, incoming.parser.next()) {
+                return Err(ConnectionRefused::of_server(why).into());
+            }
+            incoming.tls = Some(Arc::new(agreed?));
             // What came in plain text is not part of what follows.
             incoming.parser = Parser::default();
         }
@@ -537,14 +550,25 @@ struct Greeting<'a> {
     since: Instant,
     /// Returns true if the server is waited for any longer. Asked now and then, once it has been waited for.
     goes_on: &'a mut dyn FnMut() -> bool,
+    /// The first bytes that were read since this was set.
+    heard: Option<Vec<u8>>,
 }
+
+/// Maximum number of bytes in which a server says that it refuses a connection.
+const REFUSAL: usize = 512;
 
 impl Read for Greeting<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         while self.since.elapsed() < GREETING || self.since.elapsed() < PATIENCE && (self.goes_on)() {
             match self.stream.read(bytes) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                read => return read,
+                read => {
+                    let read = bytes.get(..read?).unwrap_or_default();
+                    if let Some(heard) = &mut self.heard {
+                        heard.extend(read.iter().take(REFUSAL.saturating_sub(heard.len())));
+                    }
+                    return Ok(read.len());
+                }
             }
         }
         Err(no_answer())

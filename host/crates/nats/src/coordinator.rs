@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -12,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::BrokerAccess;
-use crate::client::{BROKER_SILENCE, Client, ClientEvent, FIRST_CONNECTION, Message, Outage};
+use crate::client::{BROKER_SILENCE, Client, ClientEvent, Cuts, FIRST_CONNECTION, Message, Outage};
 pub use crate::jetstream::ChunkStorage;
-use crate::jetstream::{self, Answer, NO_JETSTREAM};
+use crate::jetstream::{self, Answer, AnswerError, NO_JETSTREAM};
 use crate::objects::far::{self, FarInput, ServedObjects};
 use crate::objects::near::lost;
 use crate::objects::program::FoundObjects;
@@ -24,7 +23,7 @@ use crate::random;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_core::policy::TaskCall;
 use wasmpool_core::share::SharedGrants;
-use wasmpool_core::text::{ForeignText, bytes_said};
+use wasmpool_core::text::ForeignText;
 use wasmpool_hosts::PROTOCOL;
 use wasmpool_hosts::chunk::{ChunkHead, ChunkName, CopyNumber};
 use wasmpool_hosts::digest::Digest;
@@ -64,10 +63,8 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Number of slots that the stream has room for at first. With more, it is made larger.
 const FIRST_SLOTS: usize = 16;
-/// Number of lost connections at which the user is told.
-const MANY_CUTS: u32 = 5;
-/// What a server lets wait for a client if it is not configured otherwise, in bytes.
-const USUAL_PENDING: u64 = 64 << 20;
+/// Time between two connections that are made to see whether something is permitted again.
+const PERMITTED_AGAIN: Duration = Duration::from_secs(5);
 /// Number of times that two hosts may not agree whether an item has an outcome, until the run ends.
 const MOST_DISPUTES: u32 = 3;
 /// A part of outcomes is a large one if it has this fraction of what fits into a message.
@@ -267,9 +264,10 @@ impl Coordinator {
             next_look: Time::ZERO,
             outage: Outage::begun(),
             told_not_yet: false,
-            told_denied: false,
+            denied: None,
             progressed: false,
-            cuts: 0,
+            cuts: Cuts::default(),
+            told_not_stored: false,
             idle_since: Some(Time::ZERO),
             told_idle: false,
             single_since: None,
@@ -420,12 +418,13 @@ struct CoordinatorThread {
     outage: Outage,
     /// True once the user was told that there is no first connection yet.
     told_not_yet: bool,
-    /// True once the user was told that something is not permitted.
-    told_denied: bool,
+    /// When something was not permitted that had been, at last, once the user was told.
+    denied: Option<Time>,
     /// True once the outcomes of a chunk were taken.
     progressed: bool,
-    /// Number of connections that were lost.
-    cuts: u32,
+    cuts: Cuts,
+    /// True once the user was told that the broker stores no chunks.
+    told_not_stored: bool,
     /// Since when no host has served the run, and whether that was told.
     idle_since: Option<Time>,
     told_idle: bool,
@@ -705,8 +704,10 @@ impl CoordinatorThread {
             ClientEvent::Never(why) => self.tell(RemoteEvent::Failed(why)),
             ClientEvent::Disconnected { why, was_made } => {
                 self.broker = BrokerState::Away;
-                if was_made {
-                    self.cut_off(&why);
+                // One that this program has ended says nothing.
+                if was_made && self.denied.is_none() {
+                    let news = self.cuts.add(&self.access, &why);
+                    news.into_iter().for_each(|news| self.tell(RemoteEvent::News(news)));
                 }
             }
             ClientEvent::Refused(why) => {
@@ -719,32 +720,22 @@ impl CoordinatorThread {
         }
     }
 
-    /// Counts how often the server has ended the connection, which it does without a word where a client does not read as fast as
-    /// it sends.
-    fn cut_off(&mut self, why: &io::Error) {
-        if why.kind() == ErrorKind::TimedOut {
-            return;
-        }
-        self.cuts += 1;
-        if self.cuts == MANY_CUTS {
-            self.tell(RemoteEvent::News(format!(
-                "the connection to {} was lost {MANY_CUTS} times ({}); a server ends it, and says so in its log, if what it has to \
-                 send is more than its `max_pending`, which is {} where nothing is configured",
-                self.access,
-                ForeignText::of(&why.to_string()),
-                bytes_said(USUAL_PENDING)
-            )));
-        }
-    }
-
     /// Handles that the server does not permit something.
     fn denied(&mut self, why: &str) {
         let said = self.access.denial("a run", why);
         if self.created.is_none() || !self.progressed {
             // Whatever it is, no chunk has come through without it.
             self.tell(RemoteEvent::Failed(Error::BrokerLogin(said)));
-        } else if !std::mem::replace(&mut self.told_denied, true) {
-            self.tell(RemoteEvent::News(said));
+            return;
+        }
+        let now = self.now();
+        if self.denied.is_none() {
+            self.tell(RemoteEvent::News(format!("{said}; the run goes on when that is permitted again")));
+        }
+        // What is subscribed while it is not permitted is not heard when it is.
+        if self.denied.is_none_or(|at| now.saturating_sub(at) >= PERMITTED_AGAIN) {
+            self.denied = Some(now);
+            self.client.connect_again();
         }
     }
 
@@ -934,10 +925,29 @@ impl CoordinatorThread {
             }
             token => {
                 let copy = token.strip_prefix('p').and_then(|copy| copy.parse::<CopyNumber>().ok());
-                if let (Some(copy), Some(sequence)) = (copy, answer.seq) {
-                    self.slots.confirmed(copy, sequence, now);
+                match (copy, answer.error, answer.seq) {
+                    // It comes with a number, too, which is none.
+                    (Some(copy), Some(error), _) => self.not_stored(copy, &error),
+                    (Some(copy), None, Some(sequence)) => {
+                        self.told_not_stored = false;
+                        self.slots.confirmed(copy, sequence, now);
+                    }
+                    _ => {}
                 }
             }
+        }
+    }
+
+    /// Handles that the broker does not store a chunk, as with a full disk.
+    fn not_stored(&mut self, copy: CopyNumber, error: &AnswerError) {
+        self.tell_not_stored(&error.description);
+        self.slots.not_stored(copy, self.now());
+    }
+
+    fn tell_not_stored(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.told_not_stored, true) {
+            let why = ForeignText::of(why);
+            self.tell(RemoteEvent::News(format!("{} stores no chunks: {why}; hosts get them past it", self.access)));
         }
     }
 
@@ -1088,6 +1098,7 @@ impl CoordinatorThread {
     fn obey(&mut self) {
         while let Some(order) = self.slots.next_order() {
             match order {
+                Order::Unconfirmed => self.tell_not_stored("it does not say that it has what it was sent"),
                 Order::Publish { slot, copy } => self.publish(slot, copy),
                 Order::Give { slot, copy, host } => self.give_chunk(slot, copy, &host),
                 Order::Drop { copy, host } => {
@@ -1095,6 +1106,7 @@ impl CoordinatorThread {
                 }
                 Order::Acknowledge(receipt) => {
                     self.progressed = true;
+                    self.denied = self.denied.filter(|at| self.now().saturating_sub(*at) < PERMITTED_AGAIN * 2);
                     self.client.publish(&receipt.subject(&subjects::stream(self.run), CONSUMER), None, &[b"+ACK"]);
                 }
                 Order::Discard { sequence } => {

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message, Outage, connection_ended, denied_subject};
+use crate::client::{Client, ClientEvent, Cuts, Message, Outage, connection_ended, denied_subject};
 use crate::jetstream::NO_JETSTREAM;
 use crate::random;
 pub use policy::{HostPolicy, LimitBounds};
@@ -132,6 +132,7 @@ impl Host {
             begins: None,
             begun: false,
             outage: Outage::default(),
+            cuts: Cuts::default(),
             lacks_jetstream: false,
             left: None,
             at_once: false,
@@ -150,6 +151,7 @@ struct Serving {
     begins: Option<Instant>,
     begun: bool,
     outage: Outage,
+    cuts: Cuts,
     lacks_jetstream: bool,
     /// When the host was told to end, and whether it was told a second time.
     left: Option<Instant>,
@@ -252,8 +254,10 @@ impl Serving {
                 self.outage.refused(access, &why).iter().for_each(|news| tell(news));
                 Ok(())
             }
-            ClientEvent::Disconnected { .. } => {
+            ClientEvent::Disconnected { why, was_made } => {
                 self.outage.begin();
+                let news = was_made.then(|| self.cuts.add(access, &why)).flatten();
+                news.iter().for_each(|news| tell(news));
                 Ok(())
             }
             ClientEvent::Denied(why) => self.denied(&why),

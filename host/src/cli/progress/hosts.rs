@@ -70,7 +70,7 @@ impl HostsNews {
         };
         if let HostsEvent::Lost(how) = event {
             self.chunks += count as u64;
-            if how != HostLoss::AnswersNothing {
+            if how.is_of_host() {
                 self.lost.insert(host.to_owned());
             }
         }
@@ -165,6 +165,7 @@ impl Waiting {
                         either("breaks the protocol, and is ignored", "break the protocol, and are ignored")
                     }
                     HostLoss::AnswersNothing => either("answers nothing", "answer nothing"),
+                    HostLoss::GivesUp => either("gave up chunks", "gave up chunks"),
                 };
                 (Level::Warning, "lost", format!("{what}; {}", chunks()))
             }

@@ -193,6 +193,23 @@ fn a_run_over_tls_is_as_any_other_and_no_server_is_believed_whose_certificate_is
     assert!(!other_name.contains("--tls-ca"), "{other_name}");
 }
 
+/// It says so in plain text, since there is no TLS yet.
+#[test]
+fn a_server_that_is_full_is_told_as_that_over_tls_too() {
+    let folder = TempDir::new().unwrap();
+    let certificates = Certificates::new(folder.path(), "right", |_| {});
+    let (certificate, key) = (certificates.certificate.display(), certificates.key.display());
+    let tls = format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}\nmax_connections: 1");
+    let Some(broker) = Broker::configured(&tls, None) else { return };
+    let url = broker.url().replace("nats://", "tls://");
+    let with_tls = |run: Run| run.env("WASMPOOL_TLS_CA", &certificates.authority).args(["--via", &url]);
+    let host = with_tls(wasmpool().args(["serve", "--name", "a", "-j", "1"])).env("WASMPOOL_NKEY", broker.nkey("a"));
+    let host = host.start();
+    until("a host serves", || host.said().contains(" serves with ").then_some(()));
+    let run = with_tls(via(&broker, map(&wat(SQUARE)))).input("3\n").start();
+    until("it tells that the server is full", || run.said().contains("maximum connections exceeded").then_some(()));
+}
+
 /// Returns a run over a server that has these certificates, and of TLS this besides.
 fn over_tls(certificates: &Certificates, more: &str) -> Option<(Broker, Run)> {
     let broker = with_tls(certificates, more)?;

@@ -256,3 +256,37 @@ fn a_directory_of_hosts_is_not_looked_up_on_the_coordinators_disk() {
     assert!(said.contains("its policy does not give the directory") && !said.contains("by a link"), "{said}");
     run(&folder.path().join("only-on-hosts")).arg("--dry-run").run().exits(0);
 }
+
+/// A stream that takes no more messages, as where there is no room on the disk of the server.
+#[test]
+fn chunks_that_the_message_system_does_not_store_go_to_hosts_past_it() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let (mut run, input) = open_run(&broker);
+    let stream = broker.streams().pop().expect("the run has a stream");
+    let mut administrator = broker.administrator();
+    let about = administrator.ask(&format!("$JS.API.STREAM.INFO.{stream}"), b"");
+    let mut config = serde_json::from_slice::<Value>(&about).unwrap()["config"].clone();
+    config["max_bytes"] = json!(1);
+    let answer = administrator.ask(&format!("$JS.API.STREAM.UPDATE.{stream}"), config.to_string().as_bytes());
+    assert!(
+        serde_json::from_slice::<Value>(&answer).unwrap()["error"].is_null(),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    goes_on_and_ends(&mut run, input);
+    assert!(run.said().contains("stores no chunks: maximum bytes exceeded; hosts get them past it"), "{}", run.said());
+}
+
+#[test]
+fn a_run_that_loses_a_permission_says_so_and_goes_on_when_it_has_it_again() {
+    let Some(broker) = Broker::start() else { return };
+    let _host = broker.serve("a");
+    let (mut run, mut input) = open_run(&broker);
+    broker.forbid("wp.*.o.*");
+    tells(&run, "the run goes on when that is permitted again");
+    input.write_all(b"5\n").unwrap();
+    broker.permit("wp.*.o.*");
+    assert_eq!(run.line().as_deref(), Some("25"), "{}", run.said());
+    goes_on_and_ends(&mut run, input);
+}

@@ -39,6 +39,8 @@ pub struct Broker {
 const COORDINATOR: &str = "COORDINATOR";
 const OBJECTS: &str = "OBJECTS";
 const ADMINISTRATOR: &str = "ADMINISTRATOR";
+/// Begins the subjects of what a user may do that nobody does.
+const NOTHING: &str = "nothing";
 
 /// Returns the server's program. If it is not available, that is printed, and the test is left out; where no guest may be
 /// left out, it fails. `WASMPOOL_TEST_NATS_SERVER` names another one, such as the oldest that is supported.
@@ -142,8 +144,17 @@ impl Broker {
 
     /// Takes a permission from all users that there are.
     pub fn forbid(&self, subject: &str) {
+        self.exchange(&format!("\"{subject}\""), &format!("\"{NOTHING}.{subject}\""));
+    }
+
+    /// Gives a permission back that was taken from all users.
+    pub fn permit(&self, subject: &str) {
+        self.exchange(&format!("\"{NOTHING}.{subject}\""), &format!("\"{subject}\""));
+    }
+
+    fn exchange(&self, permission: &str, other: &str) {
         for user in self.users.borrow_mut().iter_mut() {
-            *user = user.replace(&format!("\"{subject}\""), "\"nothing\"");
+            *user = user.replace(permission, other);
         }
         self.configure();
         self.reload();

@@ -1,12 +1,41 @@
 //! What is told of a time without a connection, after there was one.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use super::ConnectionRefused;
 use crate::access::BrokerAccess;
+use wasmpool_core::text::{ForeignText, bytes_said};
 
 /// Time for which nothing is said: a server that is started again is often back sooner.
 const TELL_AFTER: Duration = Duration::from_secs(5);
+
+/// Number of lost connections at which the user is told.
+const MANY_CUTS: u32 = 5;
+/// What a server lets wait for a client if it is not configured otherwise, in bytes.
+const USUAL_PENDING: u64 = 64 << 20;
+
+/// How often the server has ended the connection, which it does without a word where a client does not read as fast as it sends.
+#[derive(Debug, Default)]
+pub struct Cuts(u32);
+
+impl Cuts {
+    /// Counts a connection that was lost for this reason. Returns what the user is to be told of them, once.
+    pub fn add(&mut self, access: &BrokerAccess, why: &io::Error) -> Option<String> {
+        if why.kind() == ErrorKind::TimedOut {
+            return None;
+        }
+        self.0 = self.0.saturating_add(1);
+        (self.0 == MANY_CUTS).then(|| {
+            format!(
+                "the connection to {access} was lost {MANY_CUTS} times ({}); a server ends it, and says so in its log, if what it \
+                 has to send is more than its `max_pending`, which is {} where nothing is configured",
+                ForeignText::of(&why.to_string()),
+                bytes_said(USUAL_PENDING)
+            )
+        })
+    }
+}
 
 /// The time since a connection was lost, if it is, and what was told of it.
 #[derive(Debug, Default)]

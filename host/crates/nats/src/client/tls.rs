@@ -38,7 +38,10 @@ fn in_words(error: &CertificateError) -> String {
     use CertificateError::*;
     let said = match error {
         UnknownIssuer => "no authority that is believed has signed it",
-        BadSignature => "another authority has signed it, of the same name as one that is believed",
+        BadSignature => {
+            "its signature does not hold: another authority of the same name as one that is believed has signed it, or a key of \
+             RSA has less than 2048 bits"
+        }
         Expired | ExpiredContext { .. } => "it has expired: the server needs a new one",
         NotValidYet | NotValidYetContext { .. } => "it is not valid yet: is the clock of this machine right?",
         InvalidPurpose | InvalidPurposeContext { .. } => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::far::{self, FarInput, ServedObjects};
 use crate::access::BrokerAccess;
-use crate::client::{Client, ClientEvent, Message, Outage};
+use crate::client::{Client, ClientEvent, Cuts, Message, Outage};
 use crate::presence::own_presence;
 use crate::random;
 use wasmpool_core::share::SharedGrants;
@@ -144,6 +144,7 @@ impl ObjectsServer {
             note,
             reached: false,
             outage: Outage::default(),
+            cuts: Cuts::default(),
             asks: None,
             asked: started,
             told: BTreeMap::new(),
@@ -161,6 +162,7 @@ struct Serving {
     /// True once the message system was reached.
     reached: bool,
     outage: Outage,
+    cuts: Cuts,
     /// Since when it is asked whether another server has the name, and when it was asked last.
     asks: Option<Instant>,
     asked: Instant,
@@ -283,8 +285,10 @@ impl Serving {
                 Ok(())
             }
             ClientEvent::Never(why) => Err(why),
-            ClientEvent::Disconnected { .. } => {
+            ClientEvent::Disconnected { why, was_made } => {
                 self.outage.begin();
+                let news = was_made.then(|| self.cuts.add(access, &why)).flatten();
+                news.iter().for_each(|news| tell(news));
                 // What was asked is not answered.
                 self.asks = None;
                 Ok(())
