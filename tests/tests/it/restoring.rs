@@ -43,7 +43,7 @@ const TRACES: &str = r#"
     (local.set $found (i64.add (local.get $found) (i64.reinterpret_f64 (global.get $f64))))
     (local.set $found (i64.add (local.get $found) (i64x2.extract_lane 1 (global.get $v128))))
     (local.set $found (i64.add (local.get $found) (i64.extend_i32_u (ref.is_null (global.get $func)))))
-    (local.set $at (i32.wrap_i64 (i64.rem_u (i64.mul (local.get $item) (i64.const 7919)) (i64.const 1300000))))
+    (local.set $at (i32.wrap_i64 (i64.mul (i64.rem_u (local.get $item) (i64.const 8)) (i64.const 162501))))
     (i64.store (local.get $at) (i64.const -1))
     (i64.store $b (i32.const 5000) (local.get $item))
     (memory.fill (i32.const 900000) (i32.wrap_i64 (local.get $item)) (i32.const 9000))
@@ -439,10 +439,11 @@ fn what_an_instance_was_refused_while_it_was_made_is_blamed_on_no_item() {
       (func $start (drop (memory.grow (i32.const 65535)))) (start $start)
       (func (export "f") (param i32) (result i32)
         (if (i32.eqz (local.get 0)) (then unreachable)) (local.get 0)))"#);
+    let items = format!("0\n{}0\n", "1\n".repeat(20)).repeat(60);
     let ends = |restore: &str| {
         let run =
             map(&task).args(["-v", "-j", "1", "--memory", "1MiB", "--output-format", "records", "--deterministic"]);
-        run.env("WASMPOOL_RESTORE", restore).input("0\n1\n1\n0\n".repeat(60)).run().exits(1)
+        run.env("WASMPOOL_RESTORE", restore).input(items.as_str()).run().exits(1)
     };
     let (made, mixed) = (ends("0"), ends("1"));
     assert!(restored(&mixed.stderr) > 20, "{}", mixed.stderr);

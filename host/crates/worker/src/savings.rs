@@ -15,11 +15,11 @@ const MOST_LOST: i64 = 8;
 /// Savings that count for an instance, as such a multiple. What was saved long ago does not outweigh what is lost now.
 const MOST_SAVED: i64 = 64;
 
-/// The time that making an instance and dropping it takes, where its item writes to few pages.
+/// The time that making an instance and dropping it takes: means in which the last ones count most.
 ///
-/// Both are means in which a time that is lower than the mean counts at once, since only what an item did makes one longer:
-/// dropping takes as long as the pages need that the item wrote to. An instance is dropped without having been prepared so seldom
-/// that a few such items would count for thousands that write nothing.
+/// An instance is dropped without having been prepared so seldom that a few of them would count for thousands of others. So what
+/// the process does when it makes the first one, and what an item makes dropping take that has written to many pages, counts for
+/// little.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MakingTime {
     making: Option<Duration>,
@@ -29,8 +29,12 @@ pub struct MakingTime {
 impl MakingTime {
     /// Takes note of an instance that was made and dropped.
     pub fn add(&mut self, making: Duration, dropping: Duration) {
-        self.making = Some(lowered(self.making, making));
-        self.dropping = Some(lowered(self.dropping, dropping));
+        // Every item has it alike, so that one that took less says more.
+        self.making = Some(match self.making {
+            Some(mean) if making < mean => (mean + making) / 2,
+            mean => newer(mean, making),
+        });
+        self.dropping = Some(newer(self.dropping, dropping));
     }
 
     /// Returns the time of both; zero if none was measured.
@@ -41,11 +45,8 @@ impl MakingTime {
 }
 
 /// Returns a mean with a time that was measured just now.
-fn lowered(mean: Option<Duration>, took: Duration) -> Duration {
-    match mean {
-        Some(mean) if mean < took => mean - mean / NEWEST + took.min(mean.saturating_mul(MOST_OF_MEAN)) / NEWEST,
-        _ => took,
-    }
+fn newer(mean: Option<Duration>, took: Duration) -> Duration {
+    mean.map_or(took, |mean| mean - mean / NEWEST + took.min(mean.saturating_mul(MOST_OF_MEAN)) / NEWEST)
 }
 
 /// What one instance has saved by being restored, in nanoseconds: less than zero if making others would have cost less.
@@ -148,8 +149,8 @@ mod tests {
         let mut making = MakingTime::default();
         assert_eq!(making.mean(), Duration::ZERO);
         making.add(100 * MAKING, MAKING);
-        making.add(MAKING, MAKING);
-        assert_eq!(making.mean(), 2 * MAKING);
+        (0..10).for_each(|_| making.add(MAKING, MAKING));
+        assert!(making.mean() < 5 * MAKING / 2, "{:?}", making.mean());
         making.add(Duration::from_secs(1), Duration::from_secs(1));
         assert!(making.mean() < 3 * MAKING, "{:?}", making.mean());
         (0..100).for_each(|_| making.add(100 * MAKING, MAKING));
