@@ -13,7 +13,7 @@ pub fn says_how(items: &ManyItems, done: u64, arguments: impl Iterator<Item = Os
         // Where a journal is kept cannot be said of every run, nor what it would have had to keep.
         let could_have_one = items.results.is_none() && items.set_aside.is_none();
         return (done > 0 && could_have_one)
-            .then(|| "the next run begins anew; with --journal FILE it could go on where this one stops".to_owned());
+            .then(|| "the next run begins anew; with --journal FILE, it could go on where this one stops".to_owned());
     };
     let command = command(&items.journal, &items.resume, arguments);
     let reads_stdin = items.input.is_empty() || items.input.iter().any(|path| path.as_os_str() == "-");

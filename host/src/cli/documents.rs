@@ -1,6 +1,6 @@
 //! Where the pages of the documents are that messages name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wasmpool_core::text::ForeignText;
 
@@ -18,7 +18,7 @@ fn page_of(program: &Path, name: &str) -> String {
     let installed = program.parent().map(|directory| directory.join(INSTALLED).join(name));
     match installed.and_then(|page| page.canonicalize().ok()) {
         Some(page) => ForeignText::of(&page).to_string(),
-        None => PathBuf::from("docs").join(name).display().to_string(),
+        None => format!("docs/{name}"),
     }
 }
 
@@ -35,7 +35,7 @@ mod tests {
         std::fs::write(docs.join("plugins.md"), "").expect("written");
         let program = root.path().join("bin/wasmpool");
         let wanted = docs.canonicalize().expect("it is there").join("plugins.md");
-        assert_eq!(page_of(&program, "plugins.md"), wanted.display().to_string());
+        assert_eq!(page_of(&program, "plugins.md"), ForeignText::of(&wanted).to_string());
         assert_eq!(page_of(&program, "plugin-go.md"), "docs/plugin-go.md");
     }
 }

@@ -232,7 +232,7 @@ fn rows_that_cannot_be_read_are_kept_as_they_stood_and_run_once_they_are_mended(
         [json!(["csv-text", "1;2;3"]), json!(["csv-base64", "ImEKYiI7/w=="]), json!(["csv-text", "only"])]
     );
     assert!(lines[1]["message"].as_str().expect("text").contains("standard input:3) is not UTF-8"), "{}", lines[1]);
-    assert!(lines[2]["message"].as_str().expect("text").contains("standard input:5) has 1 cells"), "{}", lines[2]);
+    assert!(lines[2]["message"].as_str().expect("text").contains("standard input:5) has 1 cell"), "{}", lines[2]);
     // An item that fails again is written as it was.
     let again = folder.path().join("again");
     map(&task()).arg("--failed").arg(&again).arg(&failed).run().exits(1);

@@ -60,8 +60,7 @@ fn a_run_that_prints_to_the_terminal_that_is_closed_ends_in_the_same_way() {
         until("something is printed", || is_readable(&master).then_some(()));
         drop(master);
         assert_eq!(host.code(), 129, "{}", host.said());
-        let advice =
-            if with_journal { "this command goes on: " } else { "with --journal FILE, the next run could go on" };
+        let advice = if with_journal { "this command goes on: " } else { "with --journal FILE, it could go on" };
         assert!(host.said().contains(advice), "{}", host.said());
         assert!(!host.said().contains("cannot write"), "{}", host.said());
     }

@@ -140,7 +140,7 @@ fn an_input_that_is_read_as_another_format_is_told_with_the_one_that_is_meant() 
     assert!(told.contains(&format!("echo {} |", path("pool.md"))), "{told}");
     // Lists that end their paths in another way.
     let listed = |end: &str| path("pool.md") + end;
-    assert!(said(&bytes, &["--input-format", "files"], &listed("\0")).contains("add --null"));
+    assert!(said(&bytes, &["--input-format", "files"], &listed("\0")).contains("end with NULs (--null)"));
     assert!(said(&bytes, &["--input-format", "files", "--null"], &listed("\n")).contains("leave it out"));
     // A list of files of which one is gone is a list.
     let told = said(&bytes, &["--input-format", "files"], &(listed("\n") + &path("gone") + "\n"));

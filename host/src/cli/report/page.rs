@@ -162,7 +162,7 @@ fn of_task(page: &mut Page, report: &Report, task: &TaskFigures) {
     }
     timeline(page, report, task);
     times(page, task);
-    failures(page, task);
+    failures(page, task, report.items.done_before > 0);
     longest(page, report, task);
     events(page, task);
     page.raw("</section>\n");
@@ -245,11 +245,13 @@ fn times(page: &mut Page, task: &TaskFigures) {
     page.raw("</tr></table></div>\n");
 }
 
-fn failures(page: &mut Page, task: &TaskFigures) {
+/// Adds the failures of this run, and says that they are that if there was an `earlier` one.
+fn failures(page: &mut Page, task: &TaskFigures, earlier: bool) {
     if task.failures.is_empty() {
         return;
     }
-    page.raw("<h3>Failures</h3>\n<table><tr><th>kind</th><th class=\"n\">items</th><th class=\"n\">first</th><th>message</th></tr>\n");
+    page.element("<h3>", if earlier { "Failures in this run" } else { "Failures" }, "</h3>\n");
+    page.raw("<table><tr><th>kind</th><th class=\"n\">items</th><th class=\"n\">first</th><th>message</th></tr>\n");
     for kind in &task.failures {
         let told: u64 = kind.examples.iter().map(|example| example.count).sum();
         for (nth, example) in kind.examples.iter().enumerate() {
