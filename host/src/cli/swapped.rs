@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::InputFormat;
 use super::exit::Stop;
-use super::spec::RunSpec;
+use super::spec::{RunSpec, WorkSpec};
 use super::{command, error_saying, meant, units};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::error::{Error, TaskError};
@@ -36,10 +36,13 @@ pub fn check_second_task(spec: &RunSpec, task: &Path) -> Result<(), Stop> {
         return Ok(());
     }
     let (shown, words) = (ForeignText::of(second), [ShellWord::of(task), ShellWord::of(second)]);
-    Err(Stop::from(format!(
-        "{shown}, named as input, is a task, too; several tasks are named by options: wasmpool map --task one={} --task two={}",
-        words[0], words[1]
-    )))
+    let several = match &spec.work {
+        WorkSpec::Function(_) => {
+            format!("several tasks are named by options: wasmpool map --task one={} --task two={}", words[0], words[1])
+        }
+        WorkSpec::Command(_) => "each command is run by itself".to_owned(),
+    };
+    Err(Stop::from(format!("{shown}, named as input, is a task, too; {several}")))
 }
 
 /// Adds to the error of a call that its function is a file, and so the task, if the task cannot be read.
