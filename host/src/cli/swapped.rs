@@ -145,6 +145,11 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
         {
             "`wasmpool inspect TASK` lists the functions of a task".to_owned()
         }
+        (ErrorKind::MissingRequiredArgument, _, Some(ContextValue::Strings(missing)))
+            if missing.len() == 1 && missing[0] == "<SHELL>" =>
+        {
+            "there are completions for bash, zsh and fish".to_owned()
+        }
         _ => return error,
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));

@@ -515,6 +515,7 @@ fn files_that_cannot_be_read_or_written_are_named() {
         ("map square.wat --retry 2", 2, &["'--retries' is the option for that"]),
         ("-v map square.wat", 2, &["options stand behind the command: wasmpool map -v"]),
         ("map square.wat --results items.jsonl", 2, &["items.jsonl is a file: name a new directory"]),
+        ("completions", 2, &["<SHELL>", "bash, zsh and fish"]),
         ("share serve square.wat --via nats://127.0.0.1:1", 2, &["square.wat is a task"]),
         ("share serve - --via nats://127.0.0.1:1", 2, &["standard input: line 1"]),
         ("hosts --via nats://127.0.0.1:1", 2, &["nats://127.0.0.1:1", "cannot be reached"]),
