@@ -705,10 +705,8 @@ impl CoordinatorThread {
             ClientEvent::Disconnected { why, was_made } => {
                 self.broker = BrokerState::Away;
                 // One that this program has ended says nothing.
-                if was_made && self.denied.is_none() {
-                    let news = self.cuts.add(&self.access, &why);
-                    news.into_iter().for_each(|news| self.tell(RemoteEvent::News(news)));
-                }
+                let news = self.cuts.add(&self.access, &why, was_made && self.denied.is_none());
+                news.into_iter().for_each(|news| self.tell(RemoteEvent::News(news)));
             }
             ClientEvent::Refused(why) => {
                 self.broker = BrokerState::Away;

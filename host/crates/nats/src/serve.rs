@@ -256,8 +256,7 @@ impl Serving {
             }
             ClientEvent::Disconnected { why, was_made } => {
                 self.outage.begin();
-                let news = was_made.then(|| self.cuts.add(access, &why)).flatten();
-                news.iter().for_each(|news| tell(news));
+                self.cuts.add(access, &why, was_made).iter().for_each(|news| tell(news));
                 Ok(())
             }
             ClientEvent::Denied(why) => self.denied(&why),

@@ -20,9 +20,9 @@ const USUAL_PENDING: u64 = 64 << 20;
 pub struct Cuts(u32);
 
 impl Cuts {
-    /// Counts a connection that was lost for this reason. Returns what the user is to be told of them, once.
-    pub fn add(&mut self, access: &BrokerAccess, why: &io::Error) -> Option<String> {
-        if why.kind() == ErrorKind::TimedOut {
+    /// Counts a connection that was lost for this reason, if it `was_made`. Returns what the user is to be told of them, once.
+    pub fn add(&mut self, access: &BrokerAccess, why: &io::Error, was_made: bool) -> Option<String> {
+        if !was_made || why.kind() == ErrorKind::TimedOut {
             return None;
         }
         self.0 = self.0.saturating_add(1);

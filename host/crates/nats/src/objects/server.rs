@@ -287,8 +287,7 @@ impl Serving {
             ClientEvent::Never(why) => Err(why),
             ClientEvent::Disconnected { why, was_made } => {
                 self.outage.begin();
-                let news = was_made.then(|| self.cuts.add(access, &why)).flatten();
-                news.iter().for_each(|news| tell(news));
+                self.cuts.add(access, &why, was_made).iter().for_each(|news| tell(news));
                 // What was asked is not answered.
                 self.asks = None;
                 Ok(())
