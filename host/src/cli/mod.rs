@@ -54,6 +54,7 @@ mod spec;
 mod state_guard;
 mod stream;
 mod swapped;
+mod task_file;
 mod terminal;
 pub(crate) mod units;
 mod unreadable;

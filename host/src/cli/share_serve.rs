@@ -9,11 +9,11 @@ use super::args::ShareServeArgs;
 use super::exit::{Exit, Stop};
 use super::hosts::access;
 use super::manifest::read;
-use super::resolve;
 use super::runfile;
 use super::sharing::{RunObjects, Sharing};
 use super::signals::watch_signals_of_service;
 use super::state_guard::StateGuard;
+use super::task_file::refuse_task;
 use wasmpool_core::text::{ForeignText, MessageLines};
 use wasmpool_hosts::names::HostName;
 use wasmpool_nats::objects::server::{ObjectsServer, ServiceEnd};
@@ -34,9 +34,7 @@ struct ObjectsFile {
 /// Serves the objects of a file until the user or the system asks to stop.
 pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
     let path = ForeignText::of(&read::shown(&args.file)).to_string();
-    if args.file.is_file() && resolve::is_wasm(&args.file) {
-        return Err(Stop::from(format!("{path} is a task, and wasmpool share serve takes a file that names objects")));
-    }
+    refuse_task(&args.file, "wasmpool share serve takes a file that names objects")?;
     let file: ObjectsFile = read::argument(&args.file)?;
     let objects = runfile::objects(&file.share).map_err(|why| Stop::from(format!("{path}: {why}")))?;
     if objects.is_empty() {

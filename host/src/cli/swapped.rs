@@ -1,16 +1,17 @@
 //! Files and names that somebody gave in each other's place.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::InputFormat;
+use super::args::{CompletedShell, InputFormat};
 use super::exit::Stop;
 use super::spec::{RunSpec, WorkSpec};
+use super::task_file::{is_named_as_task, is_task, is_task_file};
 use super::{command, error_saying, meant, units};
 use wasmpool_core::text::{ForeignText, ShellWord};
 use wasmpool_run::error::{Error, TaskError};
@@ -19,7 +20,7 @@ use wasmpool_run::input::InputError;
 /// Adds to the error of a run which of its inputs is the task, if the task is none and one of them is.
 pub fn with_task_among(stop: Stop, error: &Error, command: &str, task: &Path, inputs: &[PathBuf]) -> Stop {
     let is_none = matches!(error, Error::Task(TaskError::Refused { .. } | TaskError::Unreadable { .. }));
-    let Some(meant) = inputs.iter().find(|input| is_none && is_wasm(input)) else { return stop };
+    let Some(meant) = inputs.iter().find(|input| is_none && is_task_file(input)) else { return stop };
     let (shown, line) = (ForeignText::of(meant), [ShellWord::of(meant), ShellWord::of(task)]);
     stop.with(Some(format!(
         "{shown}, named as input, is WebAssembly; the task is named first: wasmpool {command} {} {}",
@@ -30,9 +31,11 @@ pub fn with_task_among(stop: Stop, error: &Error, command: &str, task: &Path, in
 /// Returns an error if an input is another task, and is to be read as a text.
 pub fn check_second_task(spec: &RunSpec, task: &Path) -> Result<(), Stop> {
     let is_text = matches!(*spec.items.input_format, InputFormat::Jsonl | InputFormat::Json | InputFormat::Csv);
-    let Some(second) = spec.items.input.iter().find(|input| is_text && is_wasm(input)) else { return Ok(()) };
-    if !is_wasm(task) {
-        // That error says which of the two is the task.
+    let Some(second) = spec.items.input.iter().find(|input| is_text && is_named_as_task(input)) else {
+        return Ok(());
+    };
+    if !second.is_file() || !is_task_file(task) {
+        // The error of that says more.
         return Ok(());
     }
     let (shown, words) = (ForeignText::of(second), [ShellWord::of(task), ShellWord::of(second)]);
@@ -48,7 +51,7 @@ pub fn check_second_task(spec: &RunSpec, task: &Path) -> Result<(), Stop> {
 /// Adds to the error of a call that its function is a file, and so the task, if the task cannot be read.
 pub fn with_task_behind(stop: Stop, error: &Error, task: &Path, function: &str) -> Stop {
     let is_none = matches!(error, Error::Task(TaskError::Refused { .. } | TaskError::Unreadable { .. }));
-    if !is_none || !is_wasm(Path::new(function)) {
+    if !is_none || !is_task_file(Path::new(function)) {
         return stop;
     }
     let (meant, name) = (ShellWord::of(function), ShellWord::of(task));
@@ -70,28 +73,6 @@ pub fn with_arguments_among(error: InputError, task: &Path, inputs: &[PathBuf]) 
         "arguments of the command stand behind --: wasmpool exec {}{files} --{arguments}",
         ShellWord::of(task)
     )))
-}
-
-/// Returns true for a name as tasks have it, whether or not there is such a file.
-fn is_named_as_task(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat")
-}
-
-/// Returns true for a file that is probably a task, by its first bytes or its name.
-fn is_wasm(path: &Path) -> bool {
-    // What is no plain file could wait for whoever writes it.
-    if !path.is_file() {
-        return false;
-    }
-    let mut start = [0; 4];
-    is_named_as_task(path)
-        || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"\0asm"
-}
-
-/// Returns true for the name of a task, whether or not there is such a file, and for a file that is probably one.
-fn is_task(name: &str) -> bool {
-    let path = Path::new(name);
-    is_named_as_task(path) || is_wasm(path)
 }
 
 /// Adds what to do to an error of the command line about a file where a command stands, and about a function that is not
@@ -127,13 +108,13 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
         return error;
     }
     if error.kind() == ErrorKind::InvalidSubcommand
-        && matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(given)) if is_task(given))
+        && matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(given)) if is_task(Path::new(given)))
     {
         // A name of a file is similar to none of a command but by chance.
         error.remove(ContextKind::SuggestedSubcommand);
     }
     let tip = match (error.kind(), error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given)), _) if is_task(given) => {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given)), _) if is_task(Path::new(given)) => {
             let file = ShellWord::of(given);
             format!(
                 "a command stands before the task: wasmpool map {file} runs a function for each line of the input, \
@@ -148,7 +129,10 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
         (ErrorKind::MissingRequiredArgument, _, Some(ContextValue::Strings(missing)))
             if missing.len() == 1 && missing[0] == "<SHELL>" =>
         {
-            "there are completions for bash, zsh and fish".to_owned()
+            let shells = CompletedShell::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let names: Vec<String> = shells.map(|shell| shell.get_name().to_owned()).collect();
+            let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+            format!("there are completions for {} and {last}", others.join(", "))
         }
         _ => return error,
     };

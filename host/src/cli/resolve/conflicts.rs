@@ -1,9 +1,6 @@
 //! Options that cannot be used together, named in the words of their sources.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 use super::{UsageError, without_effect};
 #[cfg(feature = "hosts")]
@@ -14,6 +11,7 @@ use crate::cli::share::ServedObject;
 use crate::cli::source::SettingSource;
 use crate::cli::source::{OptionName, Sourced};
 use crate::cli::spec::{ManyItems, RunSpec, TaskSpecs, WorkSpec};
+use crate::cli::task_file::is_task;
 use crate::cli::units::NamedTask;
 use wasmpool_core::policy::{CsvColumns, Isolate};
 use wasmpool_core::share::MOST_OBJECTS;
@@ -222,7 +220,7 @@ fn of_several_tasks(spec: &RunSpec, tasks: &Sourced<Vec<NamedTask>>) -> Result<(
         return Err(UsageError::NameTwice { name, task });
     }
     let items = &spec.items;
-    if let Some(file) = items.input.iter().find(|input| is_wasm(input)) {
+    if let Some(file) = items.input.iter().find(|input| is_task(input)) {
         let (task, advice) = (tasks.option_name("--task").to_string(), ShellWord::of(file).to_string());
         return Err(UsageError::NamelessTask { file: file.clone(), task, advice });
     }
@@ -386,14 +384,4 @@ fn of_hosts(spec: &RunSpec) -> Result<(), UsageError> {
         Some((option, why)) => Err(UsageError::NotOverHosts { option: option.to_string(), via, why }),
         None => Ok(()),
     }
-}
-
-/// Returns true if a file is a task rather than a list of items, or of processes. Of a pipe nothing is read, since that would
-/// be missing later.
-pub fn is_wasm(path: &Path) -> bool {
-    if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
-        return true;
-    }
-    let mut magic = [0; 4];
-    path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\0asm"
 }

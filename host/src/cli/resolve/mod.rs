@@ -19,7 +19,7 @@ use super::manifest::{GrantWords, Manifest, NarrowedGrants, Policy};
 use super::share::SharedOption;
 use super::source::{ArgOrigins, SettingSource, Sourced};
 use super::units::RepeatedOption;
-pub use conflicts::{is_wasm, of_columns};
+pub use conflicts::of_columns;
 pub use error::UsageError;
 pub use notes::link_to_task;
 pub use process::{ProcessSpec, process};

@@ -26,6 +26,7 @@ use super::print;
 use super::resolve::{self, ProcessSpec};
 use super::share::SharedObject;
 use super::source::{ArgOrigins, SettingSource, Sourced};
+use super::task_file::refuse_task;
 use error::PlanError;
 use file::RunFile;
 use plan::Plan;
@@ -41,12 +42,10 @@ use wasmpool_run::tell_as;
 
 /// Runs the processes of a file, or says what would run.
 pub fn run_file(args: &RunFileArgs, from: ArgOrigins<'_>) -> Result<Exit, Stop> {
-    if args.file.is_file() && resolve::is_wasm(&args.file) {
-        let file = ForeignText::of(&args.file);
-        return Err(Stop::from(format!(
-            "{file} is a task, and wasmpool run takes a file that names processes; wasmpool map and wasmpool call take a task"
-        )));
-    }
+    refuse_task(
+        &args.file,
+        "wasmpool run takes a file that names processes; wasmpool map and wasmpool call take a task",
+    )?;
     let file: RunFile = read::argument(&args.file)?;
     let of_file = |why: &PlanError| Stop::from(format!("{}: {why}", ForeignText::of(&read::shown(&args.file))));
     let mut plan = Plan::of(file, directory_of(&args.file)).map_err(|why| of_file(&why))?;
