@@ -1,6 +1,8 @@
 //! Signals of a run: SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone) become events, SIGTSTP (^Z) stops the workers
 //! too.
 
+#[cfg(feature = "hosts")]
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -69,10 +71,19 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     watch(|signal| if signal == Signal::SIGINT { 1 } else { 2 }, tell)
 }
 
-/// Does what [`watch_signals`] does, for a program that finishes what it has at the first signal, whichever it is.
+/// Calls `leave` at the first signal that [`watch_signals`] waits for, whichever it is, for a program that finishes what it has
+/// then. The second ends the program soon.
 #[cfg(feature = "hosts")]
-pub fn watch_signals_of_service(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>, Error> {
-    watch(|_| 1, tell)
+pub fn watch_signals_of_service(leave: impl FnOnce() + Send + 'static) -> Result<Arc<Signals>, Error> {
+    let leave = Cell::new(Some(leave));
+    watch(
+        |_| 1,
+        move |_| {
+            if let Some(leave) = leave.take() {
+                leave();
+            }
+        },
+    )
 }
 
 /// Calls `tell` for signals. Those whose weights add up to 2 end the program soon.

@@ -190,6 +190,19 @@ fn a_host_whose_terminal_is_closed_finishes_what_it_holds() {
 }
 
 #[test]
+fn a_host_that_is_told_to_end_twice_ends_at_once_and_says_once_what_it_does() {
+    let Some(broker) = Broker::start() else { return };
+    let mut host = broker.serve("a");
+    let _run = long(&broker).start();
+    host.busy_worker();
+    host.signal(Signal::SIGTERM);
+    tells(&host, "finishing what it holds");
+    host.signal(Signal::SIGTERM);
+    host.wait();
+    assert_eq!(host.said().matches("finishing what it holds").count(), 1, "{}", host.said());
+}
+
+#[test]
 fn a_run_whose_message_system_is_down_does_not_speak_of_its_configuration() {
     let Some(mut broker) = Broker::start() else { return };
     let _host = broker.serve("a");
