@@ -405,15 +405,14 @@ impl Shared {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(GREETING))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut incoming = Incoming { stream, tls: None, parser: Parser::default() };
-        let stream = incoming.stream.try_clone()?;
+        let mut incoming = Incoming { stream: stream.try_clone()?, received: Received::default() };
         let mut greeting = Greeting { stream, since: Instant::now(), goes_on, heard: None };
         let info = loop {
-            match incoming.parser.next()? {
+            match incoming.received.parser.next()? {
                 Some(Operation::Info(info)) => break info,
                 Some(Operation::Error(why)) => return Err(ConnectionRefused::of_server(why).into()),
                 Some(_) => {}
-                None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
+                None => self.receive(&mut greeting, &mut incoming.received)?,
             }
         };
         if info.max_payload < LEAST_PAYLOAD {
@@ -432,49 +431,49 @@ impl Shared {
             greeting.heard = Some(Vec::new());
             let agreed = Tls::handshake(config, url.host(), &mut greeting);
             // A server that refuses the connection at once says so in plain text, before or after it was spoken to.
-            incoming.parser.feed(&greeting.heard.take().unwrap_or_default());
-            if let (Err(_), Ok(Some(Operation::Error(why)))) = (&agreed, incoming.parser.next()) {
+            incoming.received.parser.feed(&greeting.heard.take().unwrap_or_default());
+            if let (Err(_), Ok(Some(Operation::Error(why)))) = (&agreed, incoming.received.parser.next()) {
                 return Err(ConnectionRefused::of_server(why).into());
             }
-            incoming.tls = Some(Arc::new(agreed?));
+            incoming.received.tls = Some(Arc::new(agreed?));
             // What came in plain text is not part of what follows.
-            incoming.parser = Parser::default();
+            incoming.received.parser = Parser::default();
         }
         let identity = self.access.identity();
         let mut hello = Vec::new();
         wire::connect(&Connect::new(&self.name, tls, identity.as_deref(), info.nonce.as_deref()), &mut hello);
-        let hello = incoming.tls.as_ref().map_or_else(|| Ok(hello.clone()), |tls| tls.seal(&hello))?;
+        let hello = incoming.received.tls.as_ref().map_or_else(|| Ok(hello.clone()), |tls| tls.seal(&hello))?;
         greeting.write_all(&hello)?;
         loop {
-            match incoming.parser.next()? {
+            match incoming.received.parser.next()? {
                 Some(Operation::Pong) => break,
                 Some(Operation::Error(why)) => return Err(ConnectionRefused::of_server(why).into()),
                 Some(_) => {}
-                None => self.receive(&mut greeting, incoming.tls.as_deref(), &mut incoming.parser)?,
+                None => self.receive(&mut greeting, &mut incoming.received)?,
             }
         }
         let Greeting { stream, .. } = greeting;
         stream.set_read_timeout(Some(IDLE))?;
-        incoming.parser.allow(info.max_payload);
+        incoming.received.parser.allow(info.max_payload);
         let mut half = self.half();
         half.gathered.clear();
         let WritingHalf { gathered, subjects, .. } = &mut *half;
         subjects.iter().enumerate().for_each(|(at, subject)| wire::subscribe(subject, at + 1, gathered));
         half.stream = Some(stream);
-        half.tls = incoming.tls.clone();
+        half.tls = incoming.received.tls.clone();
         half.flush();
         drop(half);
         Ok((incoming, info))
     }
 
     /// Receives something from the server.
-    fn receive(&self, from: &mut dyn Read, tls: Option<&Tls>, parser: &mut Parser) -> io::Result<()> {
+    fn receive(&self, from: &mut dyn Read, received: &mut Received) -> io::Result<()> {
+        let Received { tls, parser, bytes } = received;
         // What came before the end was read first: it may say why.
-        if tls.is_some_and(Tls::is_closed) {
+        if tls.as_deref().is_some_and(Tls::is_closed) {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let mut bytes = [0; 64 << 10];
-        let most = match (parser.missing(), tls) {
+        let most = match (parser.missing(), &tls) {
             (missing @ 1.., None) => missing.min(bytes.len()),
             _ => bytes.len(),
         };
@@ -485,10 +484,10 @@ impl Shared {
             Err(e) => return Err(e),
         };
         self.heard.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-        let received = bytes.get(..count).unwrap_or_default();
+        let read = bytes.get(..count).unwrap_or_default();
         match tls {
-            None => parser.feed(received),
-            Some(tls) => tls.open(received, |bytes| parser.feed(bytes))?,
+            None => parser.feed(read),
+            Some(tls) => tls.open(read, |bytes| parser.feed(bytes))?,
         }
         Ok(())
     }
@@ -496,7 +495,7 @@ impl Shared {
     fn read(&self, mut incoming: Incoming, tell: &mut dyn FnMut(ClientEvent)) -> Result<(), ConnectionEnd> {
         let mut unanswered = 0;
         loop {
-            while let Some(operation) = incoming.parser.next()? {
+            while let Some(operation) = incoming.received.parser.next()? {
                 match operation {
                     Operation::Message(message) => {
                         let waiting = self.backlog.add(message.payload.len() + OF_MESSAGE);
@@ -519,8 +518,7 @@ impl Shared {
                 return Ok(());
             }
             self.backlog.wait_for_room();
-            let Incoming { stream, tls, parser } = &mut incoming;
-            match self.receive(stream, tls.as_deref(), parser) {
+            match self.receive(&mut incoming.stream, &mut incoming.received) {
                 Ok(()) => unanswered = 0,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     unanswered += 1;
@@ -540,8 +538,21 @@ impl Shared {
 /// The reading half of a connection.
 struct Incoming {
     stream: TcpStream,
+    received: Received,
+}
+
+/// What the server has sent, and is not taken apart yet.
+struct Received {
     tls: Option<Arc<Tls>>,
     parser: Parser,
+    /// Room for what is read at once, made only once.
+    bytes: Box<[u8]>,
+}
+
+impl Default for Received {
+    fn default() -> Received {
+        Received { tls: None, parser: Parser::default(), bytes: vec![0; 64 << 10].into_boxed_slice() }
+    }
 }
 
 /// A connection until the server has let this client in, which has to be soon, however much the server says until then.
