@@ -138,20 +138,20 @@ impl LayerPart {
 
     /// Returns advice on how to make it available.
     pub fn remedy(self) -> &'static str {
-        match self.layer() {
-            _ if self == LayerPart::Unprivileged => {
+        match (self.layer(), self) {
+            (_, LayerPart::Unprivileged) => {
                 "run it as a user who is not root, or as root where there are other users; `unshare -r` by itself makes a user \
                  namespace without any"
             }
-            Layer::Namespaces => {
+            (Layer::Namespaces, _) => {
                 "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
                  kernel.apparmor_restrict_unprivileged_userns=0); in a container they are usually forbidden, and Landlock \
                  stands in"
             }
-            Layer::Landlock => {
+            (Layer::Landlock, _) => {
                 "a kernel with Landlock (5.13 for files, 6.7 for TCP, 6.12 for scopes) and `landlock` in its lsm= list"
             }
-            Layer::Seccomp => "a kernel with CONFIG_SECCOMP_FILTER",
+            (Layer::Seccomp, _) => "a kernel with CONFIG_SECCOMP_FILTER",
             _ => "run it where these system calls are not forbidden",
         }
     }
