@@ -393,6 +393,10 @@ impl<'a> Simulation<'a> {
                     ends.len() >= 6 || hosts.len() >= 2,
                     "item {index} is blamed, and {hosts:?} have ended under it"
                 );
+                promise!(
+                    !self.world.has_one_killer() || self.world.killers.contains(&index),
+                    "item {index} is blamed, which has ended no host"
+                );
                 self.figures.blamed += 1;
                 self.keep(chunk, index);
             }
@@ -432,10 +436,13 @@ impl<'a> Simulation<'a> {
                 self.send(|| Event::Discard { losses, sequence });
             }
             Order::Ask => self.send(|| Event::Ask),
-            Order::Slots(count) => {
-                let most = (self.world.hosts * self.world.workers * 2) as usize + FOR_CLAIMS;
-                promise!(count <= most, "{count} chunks are published at a time, for workers that a host claims");
-                self.scheduler.set_workers(count);
+            Order::Slots { count, ahead } => {
+                let workers = (self.world.hosts * self.world.workers) as usize;
+                promise!(
+                    count <= 2 * workers + FOR_CLAIMS && ahead <= 6 * workers + 3 * FOR_CLAIMS,
+                    "{count} and {ahead} chunks are published at a time, for workers that a host claims"
+                );
+                self.scheduler.set_slots(count, ahead);
             }
             Order::Lose { slot, blamed, .. } => {
                 self.chunks.remove(&slot);
@@ -647,7 +654,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn host_beats(&mut self, host: u32, life: u64) {
-        let (now, workers) = (self.now, self.world.workers);
+        let (now, workers, ahead) = (self.now, self.world.workers, self.world.ahead);
         let Some(site) = self.sites.get_mut(&host).filter(|site| site.life == life) else {
             return;
         };
@@ -655,7 +662,7 @@ impl<'a> Simulation<'a> {
         if frozen > now {
             return self.after(frozen - now, Event::Beat { host, life });
         }
-        let mut beat = site.beat(workers);
+        let mut beat = site.beat(workers, ahead);
         let again: Vec<CopyNumber> = site
             .held
             .iter()
@@ -667,7 +674,7 @@ impl<'a> Simulation<'a> {
         }
         match self.rogue(host) {
             Some(Rogue::Silent) => (beat.workers, beat.held) = (workers * 4, Vec::new()),
-            Some(Rogue::Claims) => (beat.workers, beat.held) = (CLAIMED, Vec::new()),
+            Some(Rogue::Claims) => (beat.workers, beat.ahead, beat.held) = (CLAIMED, u32::MAX, Vec::new()),
             Some(Rogue::Alternates) => {
                 let other = RunBeat { life: life + OTHER_LIFE, held: Vec::new(), ..beat.clone() };
                 self.send(|| Event::Heard { host, beat: other.clone() });
@@ -681,12 +688,12 @@ impl<'a> Simulation<'a> {
     }
 
     fn host_pulls(&mut self, host: u32, life: u64) {
-        let (now, workers) = (self.now, self.world.workers);
+        let (now, most) = (self.now, self.world.workers + self.world.ahead.max(1));
         if self.rogue(host) == Some(Rogue::Claims) {
             return;
         }
         while let Some(site) = self.site(host, life) {
-            if site.held.len() as u32 + site.pulls > workers {
+            if site.held.len() as u32 + site.pulls >= most {
                 return;
             }
             site.pulls += 1;
@@ -696,7 +703,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn host_takes(&mut self, host: u32, life: u64, copy: CopyNumber, sequence: u64, name: ChunkName) {
-        let workers = self.world.workers;
+        let (workers, ahead) = (self.world.workers, self.world.ahead);
         if let Some(Rogue::Silent | Rogue::Claims) = self.rogue(host) {
             return self.host_pulls(host, life);
         }
@@ -706,7 +713,7 @@ impl<'a> Simulation<'a> {
         if !site.held.values().any(|held| held.name == name) {
             site.held.insert(copy, HeldChunk { name, sequence, part: None, sent: Time::ZERO });
             // Named before it is run: it may end the host.
-            let beat = site.beat(workers);
+            let beat = site.beat(workers, ahead);
             self.send(|| Event::Heard { host, beat: beat.clone() });
         }
         self.host_works(host, life);

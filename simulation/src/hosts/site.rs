@@ -34,8 +34,9 @@ impl Site {
         Site { life, held: BTreeMap::new(), running: BTreeSet::new(), pulls: 0, pulled: Time::ZERO, frozen: Time::ZERO }
     }
 
-    pub fn beat(&self, workers: u32) -> RunBeat {
-        RunBeat { life: self.life, workers, held: self.held.keys().copied().collect(), leaving: false, refused: None }
+    pub fn beat(&self, workers: u32, ahead: u32) -> RunBeat {
+        let held = self.held.keys().copied().collect();
+        RunBeat { life: self.life, workers, held, ahead, leaving: false, refused: None }
     }
 
     /// Returns the next chunk that a free worker begins.

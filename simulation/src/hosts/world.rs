@@ -17,6 +17,8 @@ pub struct World {
     pub chunk: u32,
     pub hosts: u32,
     pub workers: u32,
+    /// Number of chunks that a host wants at hand beside those that its workers run.
+    pub ahead: u32,
     pub ordered: bool,
     pub retries: u32,
     /// The longest that an item takes, and a message is on its way.
@@ -71,6 +73,11 @@ impl World {
             && self.killers.is_empty()
             && self.rogue.is_none()
     }
+
+    /// Returns true if nothing goes wrong but that one item ends each host on which it runs.
+    pub fn has_one_killer(&self) -> bool {
+        self.killers.len() == 1 && World { killers: Vec::new(), ..self.clone() }.is_quiet()
+    }
 }
 
 fn drawn_rogue(random: &mut Random) -> Option<Rogue> {
@@ -95,7 +102,7 @@ impl SeededWorld for World {
         // What is compared needs two hosts, even if one is not heard any more.
         let fewest = if check > 0 { 3 } else { 1 };
         let slow = if random.per_mille(500) { 1 } else { random.between(2, 60) as u32 };
-        World {
+        let mut world = World {
             seed,
             items,
             chunk: random.between(1, 12) as u32,
@@ -121,7 +128,25 @@ impl SeededWorld for World {
             // Drawn last, so that the rest of a world is as it was.
             rogue: if quiet { None } else { drawn_rogue(random) },
             full: rate(random, 200),
+            ahead: 0,
+        };
+        world.ahead = if random.per_mille(500) { random.below(7 * u64::from(world.workers) + 1) as u32 } else { 0 };
+        if !quiet && random.per_mille(100) {
+            world.killers.truncate(1);
+            world = World {
+                lose: 0,
+                double: 0,
+                kill: 0,
+                freeze: 0,
+                forget: 0,
+                away: 0,
+                lie: 0,
+                full: 0,
+                rogue: None,
+                ..world
+            };
         }
+        world
     }
 
     fn seed(&self) -> u64 {
@@ -139,6 +164,7 @@ impl SeededWorld for World {
             with(&|w| w.items = w.items.saturating_sub(1)),
             with(&|w| w.hosts = (w.hosts - 1).max(if w.check > 0 { 3 } else { 1 })),
             with(&|w| w.workers = 1),
+            with(&|w| w.ahead = 0),
             with(&|w| w.retries = 0),
             with(&|w| w.failing = 0),
             with(&|w| w.killers.clear()),

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod chunk;
 pub mod digest;
 mod fields;

@@ -180,6 +180,9 @@ pub struct RunBeat {
     pub workers: u32,
     /// The copies that it holds: whose outcomes the coordinator has not confirmed.
     pub held: Vec<CopyNumber>,
+    /// Number of chunks that it wants at hand beside those that its workers run.
+    #[serde(default)]
+    pub ahead: u32,
     /// True if it pulls no more, and gives back what it does not name as held.
     pub leaving: bool,
     /// Why it does not serve this run.
@@ -317,11 +320,12 @@ mod tests {
             life in any::<u64>(),
             workers in any::<u32>(),
             held in proptest::collection::vec(any::<u64>(), 0..9),
+            ahead in any::<u32>(),
             leaving in any::<bool>(),
             refused in proptest::option::of(any::<String>()),
         ) {
             let refused = refused.map(|message| Refusal { cause: RefusalCause::Host, message });
-            let beat = RunBeat { life, workers, held, leaving, refused };
+            let beat = RunBeat { life, workers, held, ahead, leaving, refused };
             prop_assert_eq!(read(&write(&beat)), Some(beat));
         }
 

@@ -83,7 +83,7 @@ const NONE_FITS: Duration = Duration::from_secs(30);
 /// stay for ever; and after which it is published again, sooner than that.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 const STALE: Duration = Duration::from_secs(12 * 3600);
-/// Number of slots for each worker: one chunk in work, and one on its way.
+/// Number of slots for each worker at least: one chunk in work, and one on its way.
 const PER_WORKER: usize = 2;
 
 /// What a run wants of its slots.
@@ -116,8 +116,8 @@ pub enum Order {
     Discard { sequence: u64 },
     /// Ask the broker how far it has delivered, and report it as [`Slots::delivered`] or [`Slots::stream_lost`].
     Ask,
-    /// Have the scheduler use this many slots.
-    Slots(usize),
+    /// Have the scheduler use this many slots, and this many beside them for chunks that take little time.
+    Slots { count: usize, ahead: usize },
     /// Report the loss of this slot to the scheduler. If `blamed`, the chunk has ended all these hosts.
     Lose { slot: SlotId, blamed: bool, hosts: Vec<HostName> },
     /// Tell the user what has become of this host.
@@ -200,6 +200,16 @@ struct Taking {
     granted: Duration,
 }
 
+/// Which hosts may be given a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receivers {
+    All,
+    /// Those with a free worker.
+    Free,
+    /// Those that have no chunk which is blamed for the next host that is lost with it.
+    Unsuspected,
+}
+
 #[derive(Debug)]
 struct Slot {
     chunk: ChunkName,
@@ -227,6 +237,11 @@ impl Slot {
     /// Records that a host has lost a copy.
     fn count_loss(&mut self, name: &HostName) {
         *self.lost_by.entry(name.clone()).or_default() += 1;
+    }
+
+    /// Returns true if it is blamed for the next host that is lost with it.
+    fn is_suspect(&self) -> bool {
+        self.tries + 1 >= MOST_TRIES
     }
 
     /// Returns true if it has ended hosts.
@@ -264,8 +279,8 @@ pub struct Slots {
     /// What makes numbers of copies that nobody can guess; without it they follow each other.
     secret: Option<[u8; 32]>,
     orders: VecDeque<Order>,
-    /// Number of slots that was ordered last.
-    ordered: usize,
+    /// Number of slots that was ordered last, and of those beside them.
+    ordered: (usize, usize),
     asked: Time,
     /// Number of the last message that was confirmed, and of that when the broker was asked last.
     confirmed: u64,
@@ -300,7 +315,7 @@ impl Slots {
             next_copy: 0,
             secret: None,
             orders: VecDeque::new(),
-            ordered: 0,
+            ordered: (0, 0),
             asked: Time::ZERO,
             confirmed: 0,
             asked_up_to: 0,
@@ -389,7 +404,7 @@ impl Slots {
             noted: None,
         };
         self.slots.insert(slot, opened);
-        if !self.mistrusts_stream() || !self.give(slot, false, now) {
+        if !self.mistrusts_stream() || !self.give(slot, Receivers::All, now) {
             self.publish(slot, now);
         }
     }
@@ -440,7 +455,13 @@ impl Slots {
         }
         match noted {
             true => self.noted(slot, by, now),
-            false => self.close(slot),
+            false => {
+                let suspect = self.slots.get(&slot).is_some_and(Slot::is_suspect);
+                self.close(slot);
+                if suspect {
+                    self.look_after_all(now);
+                }
+            }
         }
     }
 
@@ -524,7 +545,7 @@ impl Slots {
     fn give_instead(&mut self, copy: CopyNumber, now: Time) -> bool {
         let is_sent = |known: &mut ChunkCopy| matches!(known.state, CopyState::Sending { .. });
         let Some(&id) = self.by_copy.get(&copy) else { return false };
-        if !self.copy_mut(copy).is_some_and(is_sent) || !self.give(id, false, now) {
+        if !self.copy_mut(copy).is_some_and(is_sent) || !self.give(id, Receivers::All, now) {
             return false;
         }
         if let Some(known) = self.copy_mut(copy) {
@@ -916,10 +937,15 @@ impl Slots {
 
     /// Orders as many slots as the hosts have workers for.
     fn count(&mut self) {
-        let workers = self.hosts.values().fold(0_usize, |all, host| all.saturating_add(host.reckoned()));
-        let slots = workers.saturating_mul(PER_WORKER).min(self.config.most.unwrap_or(usize::MAX));
-        if std::mem::replace(&mut self.ordered, slots) != slots {
-            self.orders.push_back(Order::Slots(slots));
+        let all =
+            self.hosts.values().map(ServingHost::slots).fold((0_usize, 0_usize), |(all, beside), (slots, ahead)| {
+                (all.saturating_add(slots), beside.saturating_add(ahead))
+            });
+        let most = self.config.most.unwrap_or(usize::MAX);
+        let count = all.0.min(most);
+        let ahead = all.1.min(most - count);
+        if std::mem::replace(&mut self.ordered, (count, ahead)) != (count, ahead) {
+            self.orders.push_back(Order::Slots { count, ahead });
         }
     }
 
@@ -961,16 +987,23 @@ impl Slots {
         }
     }
 
-    /// Gives a chunk to a host that does not have it: to one with a free worker, if it has to be `free`. One that has lost it
-    /// gets it after all others. Returns false if there is none.
-    fn give(&mut self, id: SlotId, free: bool, now: Time) -> bool {
+    /// Gives a chunk to one of these hosts that does not have it. One that has lost it gets it after all others. Returns false if
+    /// there is none.
+    fn give(&mut self, id: SlotId, to: Receivers, now: Time) -> bool {
         let Some(slot) = self.slots.get(&id) else {
             return false;
         };
-        let others = self
-            .hosts
-            .iter_mut()
-            .filter(|(name, host)| host.workers > 0 && !slot.concerns(name) && (!free || host.load() < host.workers));
+        let suspects = self.slots.values().filter(|other| to == Receivers::Unsuspected && other.is_suspect());
+        let suspected: BTreeSet<&HostName> =
+            suspects.flat_map(|other| &other.copies).filter_map(ChunkCopy::host).map(|host| &host.name).collect();
+        let others = self.hosts.iter_mut().filter(|(name, host)| {
+            let is_meant = match to {
+                Receivers::All => true,
+                Receivers::Free => host.load() < host.workers,
+                Receivers::Unsuspected => !suspected.contains(name),
+            };
+            host.workers > 0 && !slot.concerns(name) && is_meant
+        });
         let last = |name: &HostName, host: &ServingHost| {
             let lost = slot.lost_by.get(name).copied().unwrap_or_default();
             (host.loses(), lost, host.load().saturating_mul(1000) / host.reckoned().max(1))
@@ -993,7 +1026,7 @@ impl Slots {
     /// Gives a chunk that two hosts are to run to the second, once it is known which the first is.
     fn give_second(&mut self, id: SlotId, now: Time) {
         if self.slots.get(&id).is_some_and(|slot| slot.checked && slot.taking.is_none() && slot.wants_second()) {
-            self.give(id, false, now);
+            self.give(id, Receivers::All, now);
         }
     }
 
@@ -1066,7 +1099,7 @@ impl Slots {
             let Some(slot) = self.slots.get(&id) else {
                 continue;
             };
-            let (blamed, noted) = (slot.ends_hosts(), slot.noted.is_some());
+            let (blamed, noted, suspect) = (slot.ends_hosts(), slot.noted.is_some(), slot.is_suspect());
             // Whoever lost it may pull it again.
             let pulled_in_vain = self.mistrusts_stream()
                 || slot.copies.len() >= PULLED_IN_VAIN
@@ -1076,7 +1109,10 @@ impl Slots {
             } else if noted {
                 // It may not go to the host that has run it.
                 self.give_second(id, now);
-            } else if !pulled_in_vain || !self.give(id, false, now) {
+            } else if suspect {
+                // Chunks that are always lost together would be blamed together. If each host has one, this one waits.
+                self.give(id, Receivers::Unsuspected, now);
+            } else if !pulled_in_vain || !self.give(id, Receivers::All, now) {
                 self.publish(id, now);
             }
         }
@@ -1095,7 +1131,7 @@ impl Slots {
     /// Gives chunks that are late to a second host, while there is no other work for it.
     fn look_for_late(&mut self, now: Time) {
         // Where a slot is free, no input is left to send, or what is sent next waits for outcomes.
-        if !self.config.speculate || self.slots.len() >= self.ordered {
+        if !self.config.speculate || self.slots.len() >= self.ordered.0 + self.ordered.1 {
             return;
         }
         let mut late: Vec<(bool, Time, SlotId, HostName)> = Vec::new();
@@ -1114,7 +1150,7 @@ impl Slots {
         }
         late.sort_unstable();
         for (counts, _, id, host) in late {
-            if counts && self.doubled >= late::most_doubled(self.opened) || !self.give(id, true, now) {
+            if counts && self.doubled >= late::most_doubled(self.opened) || !self.give(id, Receivers::Free, now) {
                 return;
             }
             match counts {

@@ -1114,9 +1114,9 @@ impl CoordinatorThread {
                 Order::Ask => {
                     self.client.publish(&jetstream::consumer_info(self.run), Some(&self.reply("ask")), &[]);
                 }
-                Order::Slots(count) => {
+                Order::Slots { count, ahead } => {
                     self.make_room(count);
-                    self.tell(RemoteEvent::Slots(count));
+                    self.tell(RemoteEvent::Slots { count, ahead });
                 }
                 Order::Lose { slot, blamed, hosts } => {
                     self.chunks.remove(&slot);

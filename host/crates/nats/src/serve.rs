@@ -173,6 +173,8 @@ impl Serving {
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
+            let context = &self.context;
+            self.runs.values_mut().for_each(|served| served.begin_named(context));
             if self.begins.is_some_and(|at| at <= Instant::now()) {
                 self.begin(tell);
             }

@@ -286,6 +286,8 @@ pub struct Scheduler {
     needs_proof: bool,
     /// On demand, the number of workers that are kept even if there is no work for them.
     standing: usize,
+    /// Number of slots that may be used beside those which make room for items.
+    slots_ahead: usize,
     /// Number of items that have their outcome, and of those that failed.
     done: u64,
     failed: u64,
@@ -323,6 +325,7 @@ impl Scheduler {
             wants_starts: false,
             needs_proof: false,
             standing: 0,
+            slots_ahead: 0,
             done: 0,
             failed: 0,
             halted: None,
@@ -404,13 +407,27 @@ impl Scheduler {
     /// stays.
     pub fn set_workers(&mut self, workers: usize) {
         self.config.workers = workers;
-        if self.config.slots {
-            self.config.window = window(workers);
-        }
         self.standing = self.standing.min(workers);
-        for id in self.workers.surplus(workers) {
+        self.retire_surplus();
+    }
+
+    /// Sets the number of slots that may be used from now on, and of those that may be beside them. These are for chunks that
+    /// take so little time that more of them are on their way, and they make no room for more items.
+    pub fn set_slots(&mut self, slots: usize, ahead: usize) {
+        self.config.window = window(slots);
+        self.slots_ahead = ahead;
+        self.set_workers(slots);
+    }
+
+    fn retire_surplus(&mut self) {
+        for id in self.workers.surplus(self.most_workers()) {
             self.workers.change(id, |worker| worker.retiring = true);
         }
+    }
+
+    /// Returns the number of workers, or of slots, that may be used at a time.
+    fn most_workers(&self) -> usize {
+        self.config.workers + self.slots_ahead
     }
 
     /// Returns true if no worker may run.
@@ -949,7 +966,7 @@ impl Scheduler {
             // Before it is known how long the input is, workers are started while it is being read.
             (false, false) => self.ahead.max(work),
         }
-        .min(self.config.workers);
+        .min(self.most_workers());
         self.standing = self.standing.max(wanted);
         let missing = wanted.saturating_sub(self.workers.staying());
         let (lives, ready) = (self.workers.any_lives(), self.workers.any_ready());
@@ -1003,7 +1020,7 @@ impl Scheduler {
             }
             while let Some(id) = self.workers.free(load) {
                 // A replacement that is ready early waits until the worker it replaces has finished.
-                if load == 0 && self.workers.busy() >= self.config.workers {
+                if load == 0 && self.workers.busy() >= self.most_workers() {
                     break;
                 }
                 let left = self.workers.get(id).map_or(0, |w| w.left);

@@ -1,6 +1,7 @@
 //! What the coordinator knows of a host.
 
-use super::{MOST_BREACHES, Time};
+use super::{MOST_BREACHES, PER_WORKER, Time};
+use crate::ahead::MOST_AHEAD;
 use crate::notes::{Refusal, RunBeat};
 
 /// Maximum number of workers that a host is believed to have.
@@ -17,6 +18,8 @@ pub(super) struct ServingHost {
     pub heard: Time,
     /// Number of workers that it says it has for the run.
     pub workers: usize,
+    /// Number of chunks that it wants at hand beside those that its workers run.
+    ahead: usize,
     /// Number of chunks that it says it holds, of those that it was given since, and of those that it was given at all.
     held: usize,
     pub given: usize,
@@ -42,7 +45,8 @@ impl ServingHost {
         let serves = !beat.leaving && beat.refused.is_none();
         let workers = if serves { beat.workers.min(MOST_WORKERS) as usize } else { 0 };
         let refused = beat.refused.clone();
-        ServingHost { life: beat.life, heard: now, workers, held: beat.held.len(), refused, ..ServingHost::default() }
+        let (held, ahead) = (beat.held.len(), beat.ahead as usize);
+        ServingHost { life: beat.life, heard: now, workers, ahead, held, refused, ..ServingHost::default() }
     }
 
     /// Returns a host that has not told of itself yet.
@@ -81,6 +85,13 @@ impl ServingHost {
         let taken = self.answered.saturating_add(self.holds);
         let most = if self.loses() { 1 } else { FIRST_WORKERS.saturating_add(taken.saturating_mul(2)) };
         self.workers.min(most)
+    }
+
+    /// Returns the number of chunks that are published for it, and of those beside them since it wants more at hand.
+    pub fn slots(&self) -> (usize, usize) {
+        let workers = self.reckoned();
+        let ahead = self.ahead.min(workers.saturating_mul(MOST_AHEAD));
+        (workers.saturating_mul(PER_WORKER), ahead.saturating_sub(workers.saturating_mul(PER_WORKER - 1)))
     }
 
     /// Returns true if it is a loss for the run that the host is there no more, whatever it had.

@@ -50,6 +50,11 @@ fn serves(name: &str) -> (String, HostChange) {
     (name.to_owned(), HostChange::Serves { workers: 1 })
 }
 
+/// Returns the copy that is published by an order.
+fn published(order: &Order) -> Option<CopyNumber> {
+    if let Order::Publish { copy, .. } = order { Some(*copy) } else { None }
+}
+
 fn beat(slots: &mut Slots, name: &str, life: u64, held: &[CopyNumber], now: Time) {
     let beat = RunBeat { life, workers: 1, held: held.to_vec(), ..RunBeat::default() };
     slots.beat(&host(name), &beat, now);
@@ -65,7 +70,7 @@ fn with_chunk() -> Slots {
     let mut slots = Slots::new(SlotsConfig::default());
     beat(&mut slots, "a", 1, &[], s(0));
     slots.open(0, CHUNK, s(0));
-    assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Publish { slot: 0, copy: 0 }]);
+    assert_eq!(orders(&mut slots), [Order::Slots { count: 2, ahead: 0 }, Order::Publish { slot: 0, copy: 0 }]);
     slots.confirmed(0, 100, s(0));
     slots
 }
@@ -135,25 +140,91 @@ fn a_chunk_that_the_broker_has_lost_by_itself_is_published_again() {
 }
 
 #[test]
-fn a_silent_hosts_chunk_is_published_again_and_blamed_after_three_times_by_two_hosts() {
+fn a_silent_hosts_chunk_is_run_again_and_blamed_after_three_times_by_two_hosts() {
     let mut slots = with_chunk();
-    let mut now = 0;
-    for (copy, name) in [(0, "a"), (1, "b"), (2, "b")] {
-        beat(&mut slots, name, now + 1, &[copy], s(now));
-        orders(&mut slots);
-        slots.tick(s(now + 4));
-        assert_eq!(orders(&mut slots), []);
-        now += 5;
+    let named = |slots: &mut Slots, name, now: u64, held: &[CopyNumber]| {
+        beat(slots, name, now, held, s(now));
         slots.tick(s(now));
-        let again = orders(&mut slots);
-        match copy {
-            2 => assert!(
-                again.contains(&Order::Lose { slot: 0, blamed: true, hosts: vec![host("a"), host("b")] }),
-                "{again:?}"
-            ),
-            _ => assert!(again.contains(&Order::Publish { slot: 0, copy: copy + 1 }), "{again:?}"),
+        orders(slots)
+    };
+    let after = |slots: &mut Slots, now| {
+        slots.tick(s(now));
+        orders(slots)
+    };
+    named(&mut slots, "a", 1, &[0]);
+    assert_eq!(after(&mut slots, 5), []);
+    assert!(after(&mut slots, 6).contains(&Order::Publish { slot: 0, copy: 1 }));
+    named(&mut slots, "b", 7, &[1]);
+    // Before it is blamed, it is given to a host of its own, as soon as there is one.
+    assert_eq!(after(&mut slots, 12), [Order::Slots { count: 0, ahead: 0 }]);
+    let given = Order::Give { slot: 0, copy: 2, host: HostLife { name: host("b"), life: 13 } };
+    assert!(named(&mut slots, "b", 13, &[]).contains(&given));
+    named(&mut slots, "b", 14, &[2]);
+    let blamed = Order::Lose { slot: 0, blamed: true, hosts: vec![host("a"), host("b")] };
+    assert!(after(&mut slots, 19).contains(&blamed));
+}
+
+#[test]
+fn of_chunks_that_are_lost_together_only_that_is_blamed_which_ends_hosts() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let chunk = |slot: SlotId| ChunkName { first: u64::from(slot) * 10, ..CHUNK };
+    for name in ["a", "b"] {
+        beat(&mut slots, name, 1, &[], s(0));
+    }
+    (0..4).for_each(|slot| slots.open(slot, chunk(slot), s(0)));
+    let mut held: Vec<CopyNumber> = orders(&mut slots).iter().filter_map(published).collect();
+    let mut all = Vec::new();
+    // All four are on one host, and then on the other, which begin again at once.
+    for (life, name) in [(2, "a"), (2, "b")] {
+        beat(&mut slots, name, life - 1, &held, s(1));
+        beat(&mut slots, name, life, &[], s(1));
+        all = orders(&mut slots);
+        held = all.iter().filter_map(published).collect();
+    }
+    // Each host has one of them from now on. Chunk 2 ends its host each time, and the others have outcomes.
+    let mut blamed = Vec::new();
+    let mut lives = BTreeMap::from([("a", 2), ("b", 2)]);
+    for second in 2..20 {
+        all.extend(orders(&mut slots));
+        let mut given = Vec::new();
+        for order in all.drain(..) {
+            match order {
+                Order::Give { slot, copy, host } => given.push((slot, copy, host)),
+                Order::Lose { slot, blamed: true, .. } => blamed.push(slot),
+                _ => {}
+            }
+        }
+        assert!(given.len() <= 2, "{given:?}");
+        for (slot, copy, to) in given {
+            let name = if to.name == host("a") { "a" } else { "b" };
+            beat(&mut slots, name, lives[name], &[copy], s(second));
+            if slot == 2 {
+                *lives.entry(name).or_default() += 1;
+                beat(&mut slots, name, lives[name], &[], s(second));
+            } else {
+                let head = OutcomesHead { name: chunk(slot), ..head(lives[name], copy, 0, true) };
+                assert_eq!(slots.outcomes(&host(name), &head, s(second)), Verdict::Take { slot, noted: false });
+                slots.answered(slot, s(second));
+            }
         }
     }
+    assert_eq!(blamed, [2]);
+    assert!(slots.slots.is_empty());
+}
+
+#[test]
+fn a_host_with_short_chunks_is_sent_as_many_as_it_wants_at_hand_and_no_more_than_its_workers_may() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let beat = |slots: &mut Slots, workers, ahead| {
+        slots.beat(&host("a"), &RunBeat { life: 1, workers, ahead, ..RunBeat::default() }, s(0));
+        orders(slots)
+    };
+    assert_eq!(beat(&mut slots, 2, 1), [Order::Slots { count: 4, ahead: 0 }]);
+    assert_eq!(beat(&mut slots, 2, 14), [Order::Slots { count: 4, ahead: 12 }]);
+    assert_eq!(beat(&mut slots, 2, u32::MAX), []);
+    assert_eq!(beat(&mut slots, 2, 0), [Order::Slots { count: 4, ahead: 0 }]);
+    let mut slots = Slots::new(SlotsConfig { most: Some(6), ..SlotsConfig::default() });
+    assert_eq!(beat(&mut slots, 2, 14), [Order::Slots { count: 4, ahead: 2 }]);
 }
 
 #[test]
@@ -164,7 +235,7 @@ fn no_host_is_lost_while_the_broker_is_away() {
     slots.tick(s(104));
     assert_eq!(orders(&mut slots), []);
     slots.tick(s(105));
-    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(0)]);
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots { count: 0, ahead: 0 }]);
 }
 
 #[test]
@@ -183,7 +254,7 @@ fn a_host_that_leaves_gives_back_at_once_what_it_does_not_name() {
     beat(&mut slots, "a", 1, &[0], s(1));
     let leaving = RunBeat { life: 1, leaving: true, ..RunBeat::default() };
     slots.beat(&host("a"), &leaving, s(1));
-    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(0)]);
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots { count: 0, ahead: 0 }]);
 }
 
 #[test]
@@ -277,9 +348,9 @@ fn no_host_keeps_a_copy_from_being_given_back_that_another_holds() {
     beat(&mut slots, "a", 1, &[0], s(0));
     orders(&mut slots);
     // `b` claims it, too, until `a` has been silent for too long.
-    assert_eq!(pass(&mut slots, "b", &[0], 1, 4), [Order::Slots(4)]);
+    assert_eq!(pass(&mut slots, "b", &[0], 1, 4), [Order::Slots { count: 4, ahead: 0 }]);
     slots.tick(s(5));
-    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots(2)]);
+    assert_eq!(orders(&mut slots), [Order::Publish { slot: 0, copy: 1 }, Order::Slots { count: 2, ahead: 0 }]);
 }
 
 #[test]
@@ -311,7 +382,7 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
     // For one in place of a host that served until it found a reason not to, too.
     let mut slots = Slots::new(SlotsConfig::default());
     beat(&mut slots, "a", 1, &[], s(0));
-    assert_eq!(orders(&mut slots), [Order::Slots(2)]);
+    assert_eq!(orders(&mut slots), [Order::Slots { count: 2, ahead: 0 }]);
     for second in 1..31 {
         let refused = Some(Refusal { cause: RefusalCause::Host, message: "full".to_owned() });
         slots.beat(&host("a"), &RunBeat { life: 1, refused, ..RunBeat::default() }, s(second));
@@ -325,7 +396,7 @@ fn a_run_that_every_host_refuses_ends_with_what_is_said_of_the_task() {
     refuse(&mut slots, "a", RefusalCause::Task);
     beat(&mut slots, "c", 1, &[], s(1));
     slots.tick(s(3));
-    assert_eq!(orders(&mut slots), [Order::Slots(2)]);
+    assert_eq!(orders(&mut slots), [Order::Slots { count: 2, ahead: 0 }]);
 }
 
 #[test]
@@ -333,7 +404,7 @@ fn there_are_no_more_slots_than_were_asked_for() {
     let mut slots = Slots::new(SlotsConfig { most: Some(3), ..SlotsConfig::default() });
     beat(&mut slots, "a", 1, &[], s(0));
     beat(&mut slots, "b", 1, &[], s(0));
-    assert_eq!(orders(&mut slots), [Order::Slots(2), Order::Slots(3)]);
+    assert_eq!(orders(&mut slots), [Order::Slots { count: 2, ahead: 0 }, Order::Slots { count: 3, ahead: 0 }]);
 }
 
 /// Returns slots with two hosts, of which `a` has had a chunk since the first second, and `b` has run one in a second.
@@ -402,7 +473,10 @@ fn a_checked_chunk_is_taken_once_two_hosts_have_run_it() {
     assert!(slots.lacks_second_host());
     beat(&mut slots, "b", 1, &[], s(1));
     slots.tick(s(1));
-    assert_eq!(orders(&mut slots), [Order::Slots(4), Order::Give { slot: 0, copy: 1, host: life("b") }]);
+    assert_eq!(
+        orders(&mut slots),
+        [Order::Slots { count: 4, ahead: 0 }, Order::Give { slot: 0, copy: 1, host: life("b") }]
+    );
     assert_eq!(slots.outcomes(&host("a"), &head(1, 0, 0, true), s(1)), NOTE);
     slots.answered(0, s(1));
     assert_eq!(orders(&mut slots), [Order::Acknowledge(head(1, 0, 0, true).receipt)]);
@@ -453,7 +527,7 @@ fn pass_with(slots: &mut Slots, hosts: &[(&str, u32, &[CopyNumber])], from: u64,
             slots.beat(&host(name), &beat, s(second));
         }
         slots.tick(s(second));
-        all.extend(orders(slots).into_iter().filter(|order| !matches!(order, Order::Ask | Order::Slots(_))));
+        all.extend(orders(slots).into_iter().filter(|order| !matches!(order, Order::Ask | Order::Slots { .. })));
     }
     all
 }
@@ -482,7 +556,7 @@ fn a_host_that_pulls_and_never_names_chunks_keeps_none_from_the_others() {
     let open = orders(&mut slots);
     assert!(matches!(&open[..], [Order::Give { slot: 20, host, .. }] if *host == life("a")), "{open:?}");
     // It counts as one with a single worker: hosts have as many chunks as those that answer take.
-    assert_eq!(slots.ordered, 4);
+    assert_eq!(slots.ordered, (4, 0));
 }
 
 #[test]
@@ -594,7 +668,7 @@ fn workers_that_a_host_only_claims_ask_for_no_more_chunks() {
         orders(slots)
     };
     // It claims to hold what there is not.
-    assert_eq!(beat(&mut slots, &[700, 701, 702], 0), [Order::Slots(32)]);
+    assert_eq!(beat(&mut slots, &[700, 701, 702], 0), [Order::Slots { count: 32, ahead: 0 }]);
     assert_eq!(beat(&mut slots, &[700, 701, 702], 1), []);
     // One that takes them gets more.
     for slot in 0..32 {
@@ -602,7 +676,7 @@ fn workers_that_a_host_only_claims_ask_for_no_more_chunks() {
     }
     orders(&mut slots);
     let held: Vec<CopyNumber> = (0..32).collect();
-    assert_eq!(beat(&mut slots, &held, 2), [Order::Slots(160)]);
+    assert_eq!(beat(&mut slots, &held, 2), [Order::Slots { count: 160, ahead: 0 }]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::jetstream;
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::text::{ForeignText, bytes_said};
 use wasmpool_hosts::PROTOCOL;
+use wasmpool_hosts::ahead::{ChunkPace, MOST_AHEAD};
 use wasmpool_hosts::chunk::{ChunkHead, CopyNumber};
 use wasmpool_hosts::names::RunId;
 use wasmpool_hosts::notes::{
@@ -45,10 +46,6 @@ const SELDOM: Duration = Duration::from_secs(16);
 /// Time without the coordinator after which another of the same epoch may take its place: it was killed before it had
 /// recorded anything.
 const COORDINATOR_LATE: Duration = Duration::from_secs(5);
-/// Chunks that take no longer than this are pulled before a worker is free for them: fetching one takes a part of it.
-const PULLED_AHEAD: Duration = Duration::from_millis(250);
-/// Chunks that take no longer than this are also given to workers ahead. Those that are not can still be given back.
-const GIVEN_AHEAD: Duration = Duration::from_millis(20);
 /// Maximum bytes of a manifest, and of a task.
 const MOST_MANIFEST: u64 = 16 << 20;
 const MOST_TASK: u64 = 512 << 20;
@@ -172,8 +169,8 @@ enum ChunkState {
     Fetched(FetchedBytes),
     /// It waits until others end that have items of it.
     Waits(Batch),
-    /// Workers have it since then, and these outcomes are there, by their first item.
-    Runs { since: Instant, pieces: BTreeMap<u64, RenderedOutcomes>, done: u32 },
+    /// Workers have it since then, when they had this many `before`, and these outcomes are there, by their first item.
+    Runs { since: Instant, before: usize, pieces: BTreeMap<u64, RenderedOutcomes>, done: u32 },
     /// Nobody wants it any more. Workers have it until so many outcomes are there as it has items.
     Unwanted { done: u32 },
     /// Its outcomes are sent, of which this part was sent last.
@@ -201,8 +198,9 @@ pub(super) struct ServedRun {
     /// Pulls that the broker has: how many chunks they are for, and until when.
     pulls: VecDeque<(usize, Instant)>,
     pulled: Instant,
-    /// How long a chunk has taken a worker of late, once one has run.
-    took: Option<Duration>,
+    pace: ChunkPace,
+    /// True if a chunk came since the coordinator was told which are held.
+    unnamed: bool,
 }
 
 impl ServedRun {
@@ -218,7 +216,8 @@ impl ServedRun {
             pulled: Instant::now(),
             lacks_room_since: None,
             told_refusal: false,
-            took: None,
+            pace: ChunkPace::default(),
+            unnamed: false,
         }
     }
 
@@ -281,10 +280,6 @@ impl ServedRun {
         }
     }
 
-    fn runs_short(&self, at_most: Duration) -> bool {
-        self.took.is_some_and(|took| took <= at_most)
-    }
-
     /// Returns true if nothing has been heard of its coordinator for so long that it will never come back.
     pub fn is_forgotten(&self) -> bool {
         self.heard.elapsed() >= COORDINATOR_GONE
@@ -308,13 +303,13 @@ impl ServedRun {
     }
 
     fn send_beat(&self, context: &HostContext, held: Vec<CopyNumber>) {
-        let (workers, refused) = match &self.progress {
-            Progress::Running { workers, ready: true, .. } => (*workers, None),
-            Progress::Refused(refusal) => (0, Some(refusal.clone())),
-            _ => (0, None),
+        let (workers, ahead, refused) = match &self.progress {
+            Progress::Running { workers, ready: true, .. } => (*workers, self.ahead(), None),
+            Progress::Refused(refusal) => (0, 0, Some(refusal.clone())),
+            _ => (0, 0, None),
         };
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        let beat = RunBeat { life: context.life, workers, held, leaving: context.leaving, refused };
+        let [workers, ahead] = [workers, ahead].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let beat = RunBeat { life: context.life, workers, held, ahead, leaving: context.leaving, refused };
         let subject = FromHost::Beat.subject(self.run, &context.settings.name);
         context.client.publish(&subject, None, &[&notes::write(&beat)]);
     }
@@ -368,10 +363,9 @@ impl ServedRun {
 
     /// Asks the broker for as many chunks as there is room for.
     pub fn pull(&mut self, context: &HostContext) {
-        let Progress::Running { workers, ready: true, waits_for_others, .. } = self.progress else {
+        let Progress::Running { workers, ready: true, .. } = self.progress else {
             return;
         };
-        // Items may wait for each other, so none may wait behind one that waits while another host is idle.
         if context.leaving || self.heard.elapsed() >= COORDINATOR_SILENCE {
             return;
         }
@@ -380,19 +374,20 @@ impl ServedRun {
             self.pulls.pop_front();
         }
         let sent = self.held.values().filter(|held| matches!(held.state, ChunkState::Sent { .. })).count();
-        let ahead = usize::from(!waits_for_others && self.runs_short(PULLED_AHEAD));
+        let ahead = self.ahead();
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
         let mut room = (workers + ahead).saturating_sub(self.held() - sent + coming);
         // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
         // pulled yet, so that some have to be.
-        if sent > 2 * workers + 2 {
+        if sent > 2 * (workers + ahead.max(1)) {
             room = room.min(usize::from(coming == 0 && self.pulled.elapsed() >= TRICKLE));
         }
         // What others keep may leave no room for more. One chunk is pulled all the same: who has none never gets one otherwise.
         if context.room.get() < context.settings.buffer / 2 && self.held() > 0 {
             return;
         }
-        if room == 0 {
+        // Several are pulled at once while there are enough at hand.
+        if room < (ahead / 2).max(1) {
             return;
         }
         self.pulled = now;
@@ -493,7 +488,7 @@ impl ServedRun {
         let Progress::Running { workers, .. } = self.progress else {
             return;
         };
-        if self.held.len() > 4 * (workers + 4) || (head.away && head.size > MOST_CHUNK) {
+        if self.held.len() > 4 * (workers * (1 + MOST_AHEAD) + 4) || (head.away && head.size > MOST_CHUNK) {
             return;
         }
         if head.size > context.room.get() {
@@ -517,13 +512,20 @@ impl ServedRun {
         };
         context.take_room(head.size);
         self.held.insert(head.copy, HeldChunk { head, receipt, state });
-        // It is named before it is run, since it may end this host.
-        self.beat(context);
-        context.client.flush();
+        self.unnamed = true;
         if head.away {
             self.fetch(context, &Wanted::Chunk { copy: head.copy, offset: 0 });
         }
-        self.begin();
+    }
+
+    /// Names the chunks that have come to the coordinator, and has them run. They are named before, since they may end this host.
+    pub fn begin_named(&mut self, context: &HostContext) {
+        if self.unnamed {
+            self.beat(context);
+            context.client.flush();
+            self.unnamed = false;
+            self.begin();
+        }
     }
 
     /// Handles that nobody wants the outcomes of a copy any more.
@@ -543,12 +545,25 @@ impl ServedRun {
         self.begin();
     }
 
+    /// Returns the number of chunks to have at hand beside those that workers run.
+    fn ahead(&self) -> usize {
+        match self.progress {
+            // Items may wait for each other, so none may wait behind one that waits while another host is idle.
+            Progress::Running { waits_for_others: false, workers, .. } => self.pace.ahead(workers),
+            _ => 0,
+        }
+    }
+
     /// Gives workers as many chunks as they can begin, of which nobody has an item.
     fn begin(&mut self) {
-        let ahead = usize::from(self.runs_short(GIVEN_AHEAD));
-        let Progress::Running { supervisor, workers, .. } = &self.progress else {
+        // The coordinator has to know first what is held.
+        if self.unnamed {
+            return;
+        }
+        let Progress::Running { supervisor, workers, waits_for_others, .. } = &self.progress else {
             return;
         };
+        let ahead = if *waits_for_others { 0 } else { self.pace.given_ahead(*workers) };
         let with_workers = self.held.values().filter(|held| held.state.is_with_workers());
         let mut runs: Vec<_> = with_workers.map(|held| held.head.name.items()).collect();
         for held in self.held.values_mut() {
@@ -559,7 +574,8 @@ impl ServedRun {
             let free = runs.iter().all(|other| own.end <= other.start || other.end <= own.start);
             if let (true, ChunkState::Waits(batch)) = (free, &mut held.state) {
                 supervisor.send(Event::Chunk(own.start, std::mem::take(batch)));
-                held.state = ChunkState::Runs { since: Instant::now(), pieces: BTreeMap::new(), done: 0 };
+                let before = runs.len();
+                held.state = ChunkState::Runs { since: Instant::now(), before, pieces: BTreeMap::new(), done: 0 };
                 runs.push(own);
             }
         }
@@ -741,10 +757,12 @@ impl ServedRun {
 
     fn outcomes(&mut self, group: RenderedOutcomes, context: &HostContext) {
         let (start, size) = (group.items.start, group.bytes());
-        if let Progress::Running { supervisor, .. } = &self.progress {
-            // What is kept here until the chunk is complete must not keep the rest of it waiting.
-            supervisor.written(size);
-        }
+        let Progress::Running { supervisor, workers, .. } = &self.progress else {
+            return;
+        };
+        let workers = *workers;
+        // What is kept here until the chunk is complete must not keep the rest of it waiting.
+        supervisor.written(size);
         let count = u32::try_from(group.items.end - start).unwrap_or(u32::MAX);
         let holds = |(_, held): &(&CopyNumber, &mut HeldChunk)| {
             held.state.is_with_workers() && held.head.name.items().contains(&start)
@@ -763,15 +781,14 @@ impl ServedRun {
             ChunkState::Runs { .. } if size as u64 > context.room.get() => {
                 return self.end_with(too_much("the results of its chunks are", context), context);
             }
-            ChunkState::Runs { since, pieces, done } => {
+            ChunkState::Runs { since, before, pieces, done } => {
                 context.take_room(size as u64);
                 *done += count;
                 pieces.insert(start, group);
                 if *done < all {
                     return;
                 }
-                let took = since.elapsed();
-                self.took = Some(self.took.map_or(took, |before| (before * 3 + took) / 4));
+                self.pace.add(since.elapsed(), *before, workers);
                 let mut outcomes = Vec::with_capacity(size.max(pieces.values().map(RenderedOutcomes::bytes).sum()));
                 pieces.values().for_each(|piece| outcomes.extend_from_slice(&piece.results));
                 held.state = ChunkState::Sent { outcomes: outcomes.into(), part: 0, at: Instant::now() };
@@ -959,12 +976,14 @@ mod tests {
         let (mut run, mailbox) = running();
         run.chunk(&chunk(3, 10), Receipt::default(), &context);
         run.chunk(&chunk(4, 11), Receipt::default(), &context);
+        run.begin_named(&context);
         assert_eq!(given(&mailbox), [3, 4]);
         run.task_news(TaskNews::Cut, &context, &mut |_| {});
         assert_eq!(run.held(), 0, "the coordinator is told that they are not here");
         // The coordinator gives them to this host again, and one under the number that it had.
         run.chunk(&chunk(3, 12), Receipt::default(), &context);
         run.chunk(&chunk(4, 11), Receipt::default(), &context);
+        run.begin_named(&context);
         assert_eq!(given(&mailbox), [0; 0], "its supervisor still has them");
         assert_eq!(run.held(), 1);
         run.task_news(ended(4), &context, &mut |_| {});
@@ -972,6 +991,7 @@ mod tests {
         run.task_news(ended(3), &context, &mut |_| {});
         assert_eq!(given(&mailbox), [3]);
         run.chunk(&chunk(4, 13), Receipt::default(), &context);
+        run.begin_named(&context);
         assert_eq!(given(&mailbox), [4]);
     }
 }

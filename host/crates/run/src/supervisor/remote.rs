@@ -30,8 +30,8 @@ pub trait RemoteSlots {
 /// What slots on other machines do.
 #[derive(Debug)]
 pub enum RemoteEvent {
-    /// There may be this many slots from now on.
-    Slots(usize),
+    /// There may be this many slots from now on, and this many beside them for chunks that take little time.
+    Slots { count: usize, ahead: usize },
     /// Outcomes of the chunk of this slot, the next in order. No others come until they are taken.
     Outcomes { slot: WorkerId, host: Arc<str>, outcomes: Box<dyn RemoteOutcomes> },
     /// The slot is lost with the rest of its chunk, which is to blame for it or not.
@@ -86,8 +86,8 @@ impl Supervisor<'_> {
     pub(super) fn hear_remote(&mut self, event: RemoteEvent) -> Result<(), Error> {
         let now = self.now();
         match event {
-            RemoteEvent::Slots(count) => {
-                self.scheduler.set_workers(count);
+            RemoteEvent::Slots { count, ahead } => {
+                self.scheduler.set_slots(count, ahead);
                 if count > 0 {
                     // Hosts count workers once one of theirs has loaded the task.
                     self.proven = true;
