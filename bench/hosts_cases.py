@@ -93,9 +93,13 @@ def serving(bench, hosts, workers):
 
 def has_children(pid):
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="utf-8") as file:
-            if file.read().strip():
-                return True
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", encoding="utf-8") as file:
+                if file.read().strip():
+                    return True
+        except FileNotFoundError:
+            # That thread has ended.
+            pass
     return False
 
 
