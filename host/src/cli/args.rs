@@ -111,7 +111,7 @@ pub enum Command {
     #[cfg(feature = "hosts")]
     #[command(subcommand)]
     Share(ShareCommand),
-    /// Print what makes a shell complete the command line
+    /// Print the completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of all commands
     Man(ManArgs),
@@ -140,7 +140,7 @@ pub struct MapArgs {
     /// on each line
     #[arg(long = "task", value_name = "NAME=FILE", env = "WASMPOOL_TASK", value_parser = units::each(units::named_task))]
     pub tasks: Vec<RepeatedOption<units::NamedTask>>,
-    /// Take no more items to a task of --task once N% of its items (three at least), or N of them, have failed; the others go
+    /// Give a task of --task no more items once N% of its items (three at least), or N of them, have failed; the others go
     /// on [default: never]
     #[arg(long, value_name = "N%|N", env = "WASMPOOL_SET_ASIDE", value_parser = units::set_aside)]
     pub set_aside: Option<Failures>,

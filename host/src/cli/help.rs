@@ -182,6 +182,20 @@ pub fn command(reader: Reader) -> Command {
         .subcommands(subcommands)
 }
 
+/// The commands that run items of a task.
+const RUNS_ITEMS: [&str; 4] = ["map", "exec", "call", "run"];
+/// What their exit codes say, as [`super::exit::Exit`] has them.
+const EXIT_STATUS: &str = "
+
+Exit status:
+  0              Everything succeeded
+  1              Something failed: an item, a call, a process
+  2              Wrong usage, or the run could not be done
+  3              Ended by --halt
+  4              A layer of the sandbox is missing, and nothing ran
+  129, 130, 143  Ended by SIGHUP, Ctrl-C or SIGTERM
+  141            Nobody reads the output any more";
+
 /// Maximum width of the help, in columns.
 const WIDEST: usize = 100;
 
@@ -209,8 +223,9 @@ fn laid_out(command: &Command, above: &str, reader: Reader) -> Command {
     }
     let examples = examples(&name);
     if !examples.is_empty() {
+        let status = if RUNS_ITEMS.contains(&&*name) { EXIT_STATUS } else { "" };
         let rest = of_options.map_or_else(String::new, |of_options| format!("\n\n{of_options}"));
-        made = made.after_long_help(format!("Examples:\n{examples}{rest}"));
+        made = made.after_long_help(format!("Examples:\n{examples}{status}{rest}"));
     }
     if command.has_subcommands() {
         let below: Vec<Command> = command.get_subcommands().map(|one| laid_out(one, &name, reader)).collect();

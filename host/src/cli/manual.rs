@@ -136,7 +136,7 @@ fn behind(text: &str) -> Roff {
             roff.control("RS", ["4"]).control("nf", []);
         }
         is_verbatim = verbatim;
-        match line.strip_suffix(':').filter(|heading| !heading.contains(' ')) {
+        match line.strip_suffix(':').filter(|heading| !heading.starts_with(' ')) {
             _ if row.is_empty() => {}
             _ if verbatim => {
                 let indented = line.strip_prefix("    ").unwrap_or(row);
@@ -181,6 +181,7 @@ mod tests {
         assert!(examples.contains(".nf\nseq 1 1000 | wasmpool map square.wasm\n.fi"), "{examples}");
         assert!(examples.contains(".SH ENVIRONMENT\nOptions can be set"), "{examples}");
         assert!(!page.contains("EXTRA"), "{page}");
+        assert!(page.contains(".SH \"EXIT STATUS\"\n"), "{page}");
         assert_eq!(page.matches("\n.nf").count(), page.matches("\n.fi").count());
         let title = page.lines().find(|line| line.starts_with(".TH")).expect("a title");
         assert!(title.contains("wasmpool\\-map") || title.contains("wasmpool-map"), "{title}");

@@ -14,7 +14,7 @@ pub fn did_you_mean(similar: Option<&str>) -> String {
 /// Returns the option that other programs, or other people, call so.
 pub fn synonym(name: &str) -> Option<&'static str> {
     Some(match name {
-        "jobs" | "parallel" | "processes" | "procs" | "max-procs" | "threads" | "concurrency" => "workers",
+        "job" | "jobs" | "parallel" | "processes" | "procs" | "max-procs" | "threads" | "concurrency" => "workers",
         "chunksize" | "batch-size" => "chunk-size",
         "joblog" => "journal",
         "mount" | "volume" | "preopen" | "mapdir" => "dir",
@@ -22,6 +22,10 @@ pub fn synonym(name: &str) -> Option<&'static str> {
         "time-limit" => "timeout",
         "retry" | "max-retries" => "retries",
         "bar" | "eta" => "progress",
+        "format" | "out-format" => "output-format",
+        "limit" | "head" | "max-items" => "first",
+        "url" | "nats" | "broker" | "cluster" => "via",
+        "net" | "network" | "allow-network" => "allow-net",
         _ => return None,
     })
 }
@@ -36,7 +40,9 @@ pub fn in_place_of(option: &str) -> Option<&'static str> {
         "-0" | "--print0" => {
             "--input-format nul is for items that end with a NUL, and --input-format files --null for such paths"
         }
-        "-P" => "-j is the number of workers",
+        "-P" | "-p" => "-j is the number of workers",
+        "--input" | "--stdin" => "inputs stand behind the task; without one, items come from standard input",
+        "--raw" => "--output-format raw prints results as they are",
         _ => return None,
     })
 }

@@ -94,8 +94,7 @@ pub fn explained(mut error: clap::Error) -> clap::Error {
             return error_saying(ErrorKind::ValueValidation, message);
         }
         // A name that another command has is that one, and not what is similar to it.
-        let tip =
-            meant::in_place_of(given).map(str::to_owned).or_else(|| named_otherwise(given)).or_else(|| above(given));
+        let tip = in_place_of(given).map(str::to_owned).or_else(|| named_otherwise(given)).or_else(|| above(given));
         let tip = tip.or_else(|| match error.get(ContextKind::SuggestedArg) {
             None => elsewhere(given),
             Some(_) => None,
@@ -204,17 +203,27 @@ fn negative(given: &str, arguments: impl Iterator<Item = OsString>) -> Option<Gi
     Some(GivenOption { name: shown(name), value: shown(&of_us[at]) })
 }
 
+/// Returns what this command has in place of an option of another program, if it runs many items.
+fn in_place_of(option: &str) -> Option<&'static str> {
+    let all = command();
+    let this = std::env::args_os().nth(1).and_then(|name| all.find_subcommand(name))?;
+    let takes_items = this.get_arguments().any(|arg| arg.get_long() == Some("input-format"));
+    meant::in_place_of(option).filter(|_| takes_items)
+}
+
 /// Returns which commands have an option that this one has not, or by what name this one has it.
 fn named_otherwise(option: &str) -> Option<String> {
     let all = command();
     let name = option.split('=').next().unwrap_or(option);
     let long = name.strip_prefix("--").filter(|long| !long.is_empty())?;
     let has = |command: &clap::Command, long| command.get_arguments().any(|arg| arg.get_long() == Some(long));
-    let those: Vec<String> = all
-        .get_subcommands()
-        .filter(|command| has(command, long))
-        .map(|command| format!("`wasmpool {}`", command.get_name()))
-        .collect();
+    let mut those = Vec::new();
+    for command in all.get_subcommands() {
+        let (name, below) = (command.get_name(), command.get_subcommands());
+        those.extend(has(command, long).then(|| format!("`wasmpool {name}`")));
+        let below = below.filter(|command| has(command, long));
+        those.extend(below.map(|command| format!("`wasmpool {name} {}`", command.get_name())));
+    }
     if !those.is_empty() {
         return Some(format!("{name} is an option of {}", those.join(", ")));
     }

@@ -312,8 +312,9 @@ impl Serving {
         }
         let HostSettings { name, access, .. } = &self.context.settings;
         let (version, workers) = (ForeignText::of(&other.version), other.workers);
+        let s = if workers == 1 { "" } else { "s" };
         Err(Error::Broker(format!(
-            "another host has the name {name} at {access}, and has had it first (wasmpool {version}, {workers} workers): give \
+            "another host has the name {name} at {access}, and has had it first (wasmpool {version}, {workers} worker{s}): give \
              this one another name"
         )))
     }

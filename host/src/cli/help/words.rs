@@ -24,7 +24,7 @@ const WORDS: &[Entry] = &[
     ("inspect", "TASK", TASK, SAME),
     ("compile", "TASK", TASK, SAME),
     ("exec", "workers", SAME, "Worker processes [default: the CPUs this process may use]"),
-    ("exec", "output-format", "raw (unless given), values or records", SAME),
+    ("exec", "output-format", "raw (unless given), values, records or csv", SAME),
     ("map", "output-format", "values (JSON, unless given), records, raw or csv", SAME),
     (
         "exec",

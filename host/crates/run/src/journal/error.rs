@@ -80,7 +80,9 @@ pub enum OutputChange {
     #[error("it is not there")]
     Missing,
     #[error("it has {length} bytes, of {written}")]
-    Length { length: u64, written: u64 },
+    Shorter { length: u64, written: u64 },
+    #[error("it has {} bytes more than it had at the end of the run (truncate -s {written} takes them off)", .length - .written)]
+    Longer { length: u64, written: u64 },
     #[error("it is another file by now")]
     Replaced,
     #[error("its bytes up to {written} are others")]

@@ -133,8 +133,12 @@ impl OutputTarget {
             return other(OutputChange::Missing);
         }
         let length = file.metadata().map_err(cannot)?.len();
-        if length < extent.bytes || (finished && length > extent.bytes) {
-            return other(OutputChange::Length { length, written: extent.bytes });
+        let written = extent.bytes;
+        if length < written {
+            return other(OutputChange::Shorter { length, written });
+        }
+        if finished && length > written {
+            return other(OutputChange::Longer { length, written });
         }
         if extent.bytes == 0 {
             return Ok(());

@@ -55,7 +55,7 @@ fn told(hint: &Option<ColumnsHint>) -> String {
             format!("; its columns seem to be separated by {name}: {} {name}", Setting::CsvDelimiter)
         }
         Some(ColumnsHint::NoHeader) => format!(
-            "; the first row is taken for the names of the columns: where it is data, {} takes cells in this order",
+            "; the first row has to name the columns so; where it is data already, {} takes cells in this order",
             Setting::NoHeader
         ),
         Some(ColumnsHint::Separator) => {
