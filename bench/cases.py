@@ -474,7 +474,7 @@ def wasmtime_run(bench):
         raise LeftOut(f"there is no {wasmtime}; `make bench-tools` installs it")
     with open(bench.path("wasmtime.toml"), "w", encoding="utf-8") as file:
         file.write(f'[cache]\ndirectory = "{bench.path("wasmtime-cache")}"\n')
-    return [wasmtime, "run", "-C", f"cache-config={file.name}"]
+    return [bench.installed(wasmtime), "run", "-C", f"cache-config={file.name}"]
 
 
 def build_python_guest(bench):

@@ -242,9 +242,9 @@ WITH, WITHOUT = "with the feature", "without it"
 
 
 def both(bench, name, title, unit, figure, bars):
-    other = os.path.join(os.path.dirname(bench.program), "wasmpool-without-hosts")
-    if not os.path.isfile(other):
-        raise LeftOut(f"there is no {other}; `make bench-hosts` builds it")
+    other = bench.without_hosts
+    if other is None:
+        raise LeftOut("there is no wasmpool-without-hosts; `make bench-hosts` builds it")
     sides = [Side(WITHOUT, lambda _: Sample(figure(other))), Side(WITH, lambda _: Sample(figure(bench.program)))]
     return Case(name, title, unit, sides, bars)
 
@@ -278,7 +278,7 @@ def unused_memory(bench):
         process.wait()
         return value
 
-    threads = [looked_at("Threads", program) for program in (bench.program, bench.program + "-without-hosts") if os.path.isfile(program)]
+    threads = [looked_at("Threads", program) for program in (bench.program, bench.without_hosts) if program]
     title = f"peak memory of a run without hosts (threads: {' and '.join(map(str, threads))})"
     figure = lambda program: looked_at("VmHWM", program) / 1024
     return both(bench, "hosts-unused-memory", title, "MiB", figure, [Bar(WITH, WITHOUT, 1.03, most=True)])
@@ -313,7 +313,7 @@ def unused_size(bench):
         return os.path.getsize(bench.path("stripped")) / 1e6
 
     case = both(bench, "hosts-unused-size", "the binary, stripped", "MB", size, [])
-    other = bench.program + "-without-hosts"
+    other = bench.without_hosts
     more = Side("the feature alone", lambda _: Sample(size(bench.program) - size(other)))
     return case._replace(sides=[*case.sides, more], bars=[Bar(more.name, None, 6, most=True)])
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,12 +37,14 @@ class Bench:
     """The programs, a folder for files, the number of workers, and the share of the full size to run."""
 
     def __init__(self, programs, guests, tools, folder, workers, scale):
-        self.program = os.path.join(programs, "wasmpool")
-        self.limit_program = os.path.join(programs, "wasmpool-limit")
-        self.pool_program = os.path.join(programs, "wasmpool-bench-pool")
         self.guests = guests
         self.tools = tools
         self.folder = folder
+        names = ["wasmpool", "wasmpool-limit", "wasmpool-bench-pool"]
+        self.program, self.limit_program, self.pool_program = (self.installed(os.path.join(programs, name)) for name in names)
+        # The command without the feature `hosts`, where it was built.
+        without_hosts = os.path.join(programs, "wasmpool-without-hosts")
+        self.without_hosts = self.installed(without_hosts) if os.path.isfile(without_hosts) else None
         self.workers = workers
         self.scale = scale
 
@@ -49,6 +52,12 @@ class Bench:
         return max(least, round(count * self.scale))
 
     # Files.
+
+    def installed(self, program):
+        """Returns a copy of a program, as there is one wherever it is installed. The kernel keeps a file that a linker has written in
+        smaller pieces than one that was copied, and starts it more slowly."""
+        os.makedirs(self.path("bin"), exist_ok=True)
+        return shutil.copy(program, self.path("bin"))
 
     def path(self, name):
         return os.path.join(self.folder, name)
