@@ -74,9 +74,13 @@ impl World {
             && self.rogue.is_none()
     }
 
-    /// Returns true if nothing goes wrong but that one item ends each host on which it runs.
+    /// Returns true if nothing goes wrong but that one item ends each host on which it runs, and chunks run on one host at a time: of
+    /// two, both may end at once.
     pub fn has_one_killer(&self) -> bool {
-        self.killers.len() == 1 && World { killers: Vec::new(), ..self.clone() }.is_quiet()
+        self.check == 0
+            && !self.speculate
+            && self.killers.len() == 1
+            && World { killers: Vec::new(), ..self.clone() }.is_quiet()
     }
 }
 

@@ -206,7 +206,7 @@ enum Receivers {
     All,
     /// Those with a free worker.
     Free,
-    /// Those that have no chunk which is blamed for the next host that is lost with it.
+    /// Those that have no chunk which may be what ends hosts.
     Unsuspected,
 }
 
@@ -214,6 +214,8 @@ enum Receivers {
 struct Slot {
     chunk: ChunkName,
     copies: Vec<ChunkCopy>,
+    /// True if it is a part of a chunk that was blamed.
+    of_blamed: bool,
     /// Number of copies that were lost with their hosts, and these hosts.
     tries: u32,
     lost_with: BTreeSet<HostName>,
@@ -239,9 +241,9 @@ impl Slot {
         *self.lost_by.entry(name.clone()).or_default() += 1;
     }
 
-    /// Returns true if it is blamed for the next host that is lost with it.
+    /// Returns true if it may be what ends hosts: it is blamed for the next that is lost with it, or is a part of what was blamed.
     fn is_suspect(&self) -> bool {
-        self.tries + 1 >= MOST_TRIES
+        self.of_blamed || self.tries + 1 >= MOST_TRIES
     }
 
     /// Returns true if it has ended hosts.
@@ -254,8 +256,8 @@ impl Slot {
         let mut living = self.copies.iter().filter(|copy| !copy.is_lost());
         match (&self.noted, living.next(), living.next()) {
             (Some(_), first, _) => first.is_none(),
-            // Which host has the first is known once that host names it.
-            (None, Some(copy), None) => matches!(copy.state, CopyState::Held { .. }),
+            // Which host has the first is known once that host names it. What may end hosts is on one of them at a time.
+            (None, Some(copy), None) => matches!(copy.state, CopyState::Held { .. }) && !self.is_suspect(),
             (None, ..) => false,
         }
     }
@@ -297,6 +299,8 @@ pub struct Slots {
     /// Number of chunks that were given to a second host because the first answered nothing for very long.
     rescued: u64,
     times: ChunkTimes,
+    /// Items of chunks that were blamed, of which some may be innocent: the first of each range, and its end.
+    blamed: BTreeMap<u64, u64>,
     /// Hosts that are not heard any more, of which the user was told.
     silent: BTreeSet<HostName>,
     /// How much the stream is mistrusted: whoever pulls from it may be a host that does not answer.
@@ -327,6 +331,7 @@ impl Slots {
             doubled: 0,
             rescued: 0,
             times: ChunkTimes::default(),
+            blamed: BTreeMap::new(),
             silent: BTreeSet::new(),
             mistrust: 0,
         }
@@ -395,6 +400,7 @@ impl Slots {
         let opened = Slot {
             chunk,
             copies: Vec::new(),
+            of_blamed: self.blamed.range(..chunk.items().end).next_back().is_some_and(|(_, &end)| end > chunk.first),
             tries: 0,
             lost_with: BTreeSet::new(),
             lost_by: BTreeMap::new(),
@@ -403,8 +409,12 @@ impl Slots {
             checked: chunk.is_among(self.config.check),
             noted: None,
         };
+        let suspect = opened.is_suspect();
         self.slots.insert(slot, opened);
-        if !self.mistrusts_stream() || !self.give(slot, Receivers::All, now) {
+        if suspect {
+            // Whoever pulls has others.
+            self.give(slot, Receivers::Unsuspected, now);
+        } else if !self.mistrusts_stream() || !self.give(slot, Receivers::All, now) {
             self.publish(slot, now);
         }
     }
@@ -456,9 +466,10 @@ impl Slots {
         match noted {
             true => self.noted(slot, by, now),
             false => {
-                let suspect = self.slots.get(&slot).is_some_and(Slot::is_suspect);
+                let suspect = self.slots.get(&slot).filter(|slot| slot.is_suspect()).map(|slot| slot.chunk);
                 self.close(slot);
-                if suspect {
+                if let Some(chunk) = suspect {
+                    self.acquit(chunk);
                     self.look_after_all(now);
                 }
             }
@@ -1025,8 +1036,10 @@ impl Slots {
 
     /// Gives a chunk that two hosts are to run to the second, once it is known which the first is.
     fn give_second(&mut self, id: SlotId, now: Time) {
-        if self.slots.get(&id).is_some_and(|slot| slot.checked && slot.taking.is_none() && slot.wants_second()) {
-            self.give(id, Receivers::All, now);
+        let wants = |slot: &&Slot| slot.checked && slot.taking.is_none() && slot.wants_second();
+        if let Some(slot) = self.slots.get(&id).filter(wants) {
+            let to = if slot.is_suspect() { Receivers::Unsuspected } else { Receivers::All };
+            self.give(id, to, now);
         }
     }
 
@@ -1118,9 +1131,26 @@ impl Slots {
         }
     }
 
+    /// Records that these items end no hosts, or have ended enough.
+    fn acquit(&mut self, chunk: ChunkName) {
+        let items = chunk.items();
+        while let Some((&first, &end)) =
+            self.blamed.range(..items.end).next_back().filter(|(_, end)| **end > items.start)
+        {
+            self.blamed.remove(&first);
+            let rest = [(first, items.start), (items.end, end)];
+            self.blamed.extend(rest.into_iter().filter(|(first, end)| first < end));
+        }
+    }
+
     fn lose(&mut self, id: SlotId, blamed: bool) {
         if let Some(slot) = self.slots.get(&id) {
-            let hosts = slot.lost_with.iter().cloned().collect();
+            let (hosts, chunk) = (slot.lost_with.iter().cloned().collect(), slot.chunk);
+            if blamed {
+                self.acquit(chunk);
+                // One item alone has its outcome now; of several, the parts come back.
+                self.blamed.extend((chunk.count > 1).then_some((chunk.first, chunk.items().end)));
+            }
             self.close(id);
             self.orders.push_back(Order::Lose { slot: id, blamed, hosts });
         }
@@ -1136,7 +1166,7 @@ impl Slots {
         }
         let mut late: Vec<(bool, Time, SlotId, HostName)> = Vec::new();
         for (&id, slot) in &self.slots {
-            let alone = !slot.doubled && !slot.checked && slot.taking.is_none();
+            let alone = !slot.doubled && !slot.checked && slot.taking.is_none() && !slot.is_suspect();
             let mut living = slot.copies.iter().filter(|copy| !copy.is_lost());
             if let (true, Some(copy), None) = (alone, living.next(), living.next())
                 && let CopyState::Held { host, since, .. } = &copy.state

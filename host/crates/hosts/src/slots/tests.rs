@@ -213,6 +213,35 @@ fn of_chunks_that_are_lost_together_only_that_is_blamed_which_ends_hosts() {
 }
 
 #[test]
+fn parts_of_what_was_blamed_are_kept_apart_until_they_have_outcomes() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let part = |first, count| ChunkName { first, count, ..CHUNK };
+    for name in ["a", "b"] {
+        beat(&mut slots, name, 1, &[], s(0));
+    }
+    slots.blamed.insert(0, 8);
+    slots.open(0, part(0, 4), s(0));
+    slots.open(1, part(4, 2), s(0));
+    slots.open(2, part(6, 2), s(0));
+    slots.open(3, part(8, 2), s(0));
+    let orders: Vec<Order> =
+        orders(&mut slots).into_iter().filter(|order| !matches!(order, Order::Slots { .. })).collect();
+    assert!(matches!(
+        orders[..],
+        [
+            Order::Give { slot: 0, copy: 0, .. },
+            Order::Give { slot: 1, copy: 1, .. },
+            // The third waits, and the fourth was no part of it.
+            Order::Publish { slot: 3, copy: 2 }
+        ]
+    ));
+    slots.acquit(part(2, 3));
+    assert_eq!(slots.blamed, BTreeMap::from([(0, 2), (5, 8)]));
+    slots.acquit(part(0, 8));
+    assert!(slots.blamed.is_empty());
+}
+
+#[test]
 fn a_host_with_short_chunks_is_sent_as_many_as_it_wants_at_hand_and_no_more_than_its_workers_may() {
     let mut slots = Slots::new(SlotsConfig::default());
     let beat = |slots: &mut Slots, workers, ahead| {
