@@ -85,8 +85,8 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Stop> {
     }
     let host = Host::new(settings);
     let end = host.end();
-    let _signals = watch_signals_of_service(move || {
-        if !quiet {
+    let _signals = watch_signals_of_service(move |is_first| {
+        if is_first && !quiet {
             tell!("wasmpool: finishing what it holds, and taking no more; a second signal ends it at once");
         }
         end.leave();

@@ -52,7 +52,7 @@ pub fn serve(args: &ShareServeArgs) -> Result<Exit, Stop> {
     let sharing = sharing.going_on(guard.as_ref().map_or(0, StateGuard::tokens));
     let server = ObjectsServer::new(access(args.via.clone(), &args.broker)?, name);
     let (end, quiet) = (server.end(), args.verbosity.quiet);
-    let signals = watch_signals_of_service(move || end.leave())?;
+    let signals = watch_signals_of_service(move |_| end.leave())?;
     let Some(shared) = signals.leaving_at_once(|| sharing.start(0))? else {
         return Ok(Exit::Success);
     };

@@ -1,8 +1,6 @@
 //! Signals of a run: SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone) become events, SIGTSTP (^Z) stops the workers
 //! too.
 
-#[cfg(feature = "hosts")]
-use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -71,19 +69,12 @@ pub fn watch_signals(tell: impl Fn(i32) + Send + 'static) -> Result<Arc<Signals>
     watch(|signal| if signal == Signal::SIGINT { 1 } else { 2 }, tell)
 }
 
-/// Calls `leave` at the first signal that [`watch_signals`] waits for, whichever it is, for a program that finishes what it has
-/// then. The second ends the program soon.
+/// Does what [`watch_signals`] does, for a program that finishes what it has at the first signal, whichever it is. `leave` is called
+/// with true for the first.
 #[cfg(feature = "hosts")]
-pub fn watch_signals_of_service(leave: impl FnOnce() + Send + 'static) -> Result<Arc<Signals>, Error> {
-    let leave = Cell::new(Some(leave));
-    watch(
-        |_| 1,
-        move |_| {
-            if let Some(leave) = leave.take() {
-                leave();
-            }
-        },
-    )
+pub fn watch_signals_of_service(leave: impl Fn(bool) + Send + 'static) -> Result<Arc<Signals>, Error> {
+    let is_first = AtomicBool::new(true);
+    watch(|_| 1, move |_| leave(is_first.swap(false, Ordering::SeqCst)))
 }
 
 /// Calls `tell` for signals. Those whose weights add up to 2 end the program soon.
