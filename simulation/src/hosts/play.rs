@@ -557,7 +557,16 @@ impl<'a> Simulation<'a> {
                 self.slots.stream_lost(self.now);
             }
             Event::Gone => {}
-            Event::Heard { host, beat } => self.slots.beat(&name(host), &beat, self.now),
+            Event::Heard { host, beat } => {
+                if beat.life > OTHER_LIFE
+                    && let Some(site) = self.sites.get_mut(&host)
+                    && !std::mem::replace(&mut site.has_other, true)
+                {
+                    // Not knowing of two processes yet, the coordinator takes the one that it heard before for ended.
+                    end_under(host, site, &mut self.ends);
+                }
+                self.slots.beat(&name(host), &beat, self.now);
+            }
             Event::Outcomes { host, head, items } => {
                 let Some(goes_on) = self.take(host, head, &items)? else {
                     return Ok(());

@@ -27,11 +27,21 @@ pub struct Site {
     pub pulled: Time,
     /// It does nothing until then.
     pub frozen: Time,
+    /// True once another process has spoken under its name.
+    pub has_other: bool,
 }
 
 impl Site {
     pub fn new(life: u64) -> Site {
-        Site { life, held: BTreeMap::new(), running: BTreeSet::new(), pulls: 0, pulled: Time::ZERO, frozen: Time::ZERO }
+        Site {
+            life,
+            held: BTreeMap::new(),
+            running: BTreeSet::new(),
+            pulls: 0,
+            pulled: Time::ZERO,
+            frozen: Time::ZERO,
+            has_other: false,
+        }
     }
 
     pub fn beat(&self, workers: u32, ahead: u32) -> RunBeat {

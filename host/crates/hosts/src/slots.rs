@@ -56,6 +56,8 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const MOST_TRIES: u32 = 3;
 const MOST_HOSTS: usize = 2;
 const MOST_TRIES_OF_ONE: u32 = 6;
+/// Time for which a chunk that may be what ends hosts waits for one that has no other of this kind.
+const ALONE: Duration = Duration::from_secs(60);
 /// A host may have a chunk for this many times the time that its items may take, and for this long besides. An item may take ten
 /// times its timeout where processors are scarce, and a chunk may wait for others.
 const MOST_TIMES: u32 = 20;
@@ -74,7 +76,7 @@ const PULLED_IN_VAIN: usize = 2;
 /// Number of breaches of the protocol after which nothing of a host is heard any more.
 const MOST_BREACHES: u32 = 3;
 /// Maximum number of copies that a host may say it holds. None has room for as many.
-const MOST_HELD: usize = 16 << 10;
+pub const MOST_HELD: usize = 16 << 10;
 /// Time for which all hosts may refuse a run until it ends: another may just be coming. If it is for their versions, one of
 /// the right version may be on its way.
 const ALL_REFUSE: Duration = Duration::from_secs(1);
@@ -201,13 +203,13 @@ struct Taking {
 }
 
 /// Which hosts may be given a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receivers {
+#[derive(Clone, Copy, Debug)]
+enum Receivers<'a> {
     All,
     /// Those with a free worker.
     Free,
-    /// Those that have no chunk which may be what ends hosts.
-    Unsuspected,
+    /// All but these.
+    Except(&'a BTreeSet<HostName>),
 }
 
 #[derive(Debug)]
@@ -216,9 +218,12 @@ struct Slot {
     copies: Vec<ChunkCopy>,
     /// True if it is a part of a chunk that was blamed.
     of_blamed: bool,
-    /// Number of copies that were lost with their hosts, and these hosts.
+    /// Since when it waits for a host that has no other chunk which may be what ends hosts.
+    waits_alone: Option<Time>,
+    /// Number of hosts that were lost with it, by their names, and the last of them.
     tries: u32,
     lost_with: BTreeSet<HostName>,
+    last_lost_with: Option<HostLife>,
     /// How often each host has lost it, for whatever reason.
     lost_by: BTreeMap<HostName, u32>,
     taking: Option<Taking>,
@@ -241,9 +246,11 @@ impl Slot {
         *self.lost_by.entry(name.clone()).or_default() += 1;
     }
 
-    /// Returns true if it may be what ends hosts: it is blamed for the next that is lost with it, or is a part of what was blamed.
-    fn is_suspect(&self) -> bool {
-        self.of_blamed || self.tries + 1 >= MOST_TRIES
+    /// Returns true if it may be what ends hosts: it is blamed for the next that is lost with it, or is a part of what was blamed. If
+    /// there is `one_host`, which has lost it before, it takes more losses.
+    fn is_suspect(&self, one_host: bool) -> bool {
+        let most = if one_host && self.lost_with.len() < MOST_HOSTS { MOST_TRIES_OF_ONE } else { MOST_TRIES };
+        self.of_blamed || self.tries + 1 >= most
     }
 
     /// Returns true if it has ended hosts.
@@ -257,7 +264,7 @@ impl Slot {
         match (&self.noted, living.next(), living.next()) {
             (Some(_), first, _) => first.is_none(),
             // Which host has the first is known once that host names it. What may end hosts is on one of them at a time.
-            (None, Some(copy), None) => matches!(copy.state, CopyState::Held { .. }) && !self.is_suspect(),
+            (None, Some(copy), None) => matches!(copy.state, CopyState::Held { .. }) && !self.is_suspect(false),
             (None, ..) => false,
         }
     }
@@ -401,20 +408,21 @@ impl Slots {
             chunk,
             copies: Vec::new(),
             of_blamed: self.blamed.range(..chunk.items().end).next_back().is_some_and(|(_, &end)| end > chunk.first),
+            waits_alone: None,
             tries: 0,
             lost_with: BTreeSet::new(),
+            last_lost_with: None,
             lost_by: BTreeMap::new(),
             taking: None,
             doubled: false,
             checked: chunk.is_among(self.config.check),
             noted: None,
         };
-        let suspect = opened.is_suspect();
+        let of_blamed = opened.of_blamed;
         self.slots.insert(slot, opened);
-        if suspect {
-            // Whoever pulls has others.
-            self.give(slot, Receivers::Unsuspected, now);
-        } else if !self.mistrusts_stream() || !self.give(slot, Receivers::All, now) {
+        if of_blamed {
+            self.give_alone(slot, &mut self.suspected(), now);
+        } else if !self.mistrusts_stream() || self.give(slot, Receivers::All, now).is_none() {
             self.publish(slot, now);
         }
     }
@@ -466,7 +474,8 @@ impl Slots {
         match noted {
             true => self.noted(slot, by, now),
             false => {
-                let suspect = self.slots.get(&slot).filter(|slot| slot.is_suspect()).map(|slot| slot.chunk);
+                let one_host = self.serving().0 <= 1;
+                let suspect = self.slots.get(&slot).filter(|slot| slot.is_suspect(one_host)).map(|slot| slot.chunk);
                 self.close(slot);
                 if let Some(chunk) = suspect {
                     self.acquit(chunk);
@@ -556,7 +565,7 @@ impl Slots {
     fn give_instead(&mut self, copy: CopyNumber, now: Time) -> bool {
         let is_sent = |known: &mut ChunkCopy| matches!(known.state, CopyState::Sending { .. });
         let Some(&id) = self.by_copy.get(&copy) else { return false };
-        if !self.copy_mut(copy).is_some_and(is_sent) || !self.give(id, Receivers::All, now) {
+        if !self.copy_mut(copy).is_some_and(is_sent) || self.give(id, Receivers::All, now).is_none() {
             return false;
         }
         if let Some(known) = self.copy_mut(copy) {
@@ -647,7 +656,8 @@ impl Slots {
                 let other = HostLife { name: name.clone(), life: known.life };
                 host.begins_after(known);
                 (host.told_serving, host.told_leaving) = (known.told_serving, known.told_leaving);
-                // It has not ended, so that no chunk is to blame.
+                // Neither has ended, so that no chunk is to blame.
+                self.take_back_loss(&life);
                 self.give_back(&other, now);
             }
             Some(known) => {
@@ -1000,18 +1010,13 @@ impl Slots {
 
     /// Gives a chunk to one of these hosts that does not have it. One that has lost it gets it after all others. Returns false if
     /// there is none.
-    fn give(&mut self, id: SlotId, to: Receivers, now: Time) -> bool {
-        let Some(slot) = self.slots.get(&id) else {
-            return false;
-        };
-        let suspects = self.slots.values().filter(|other| to == Receivers::Unsuspected && other.is_suspect());
-        let suspected: BTreeSet<&HostName> =
-            suspects.flat_map(|other| &other.copies).filter_map(ChunkCopy::host).map(|host| &host.name).collect();
+    fn give(&mut self, id: SlotId, to: Receivers<'_>, now: Time) -> Option<HostName> {
+        let slot = self.slots.get(&id)?;
         let others = self.hosts.iter_mut().filter(|(name, host)| {
             let is_meant = match to {
                 Receivers::All => true,
                 Receivers::Free => host.load() < host.workers,
-                Receivers::Unsuspected => !suspected.contains(name),
+                Receivers::Except(others) => !others.contains(name),
             };
             host.workers > 0 && !slot.concerns(name) && is_meant
         });
@@ -1019,9 +1024,7 @@ impl Slots {
             let lost = slot.lost_by.get(name).copied().unwrap_or_default();
             (host.loses(), lost, host.load().saturating_mul(1000) / host.reckoned().max(1))
         };
-        let Some((name, host)) = others.min_by_key(|(name, host)| last(name, host)) else {
-            return false;
-        };
+        let (name, host) = others.min_by_key(|(name, host)| last(name, host))?;
         host.given += 1;
         let to = HostLife { name: name.clone(), life: host.life };
         let copy = self.new_number();
@@ -1029,17 +1032,56 @@ impl Slots {
             let state = CopyState::Delivered { since: now, to: Some(to.clone()) };
             slot.copies.push(ChunkCopy { number: copy, sequence: None, state, overdue: false });
             self.by_copy.insert(copy, id);
-            self.orders.push_back(Order::Give { slot: id, copy, host: to });
+            slot.waits_alone = None;
+            self.orders.push_back(Order::Give { slot: id, copy, host: to.clone() });
         }
-        true
+        Some(to.name)
+    }
+
+    /// Returns the hosts that have a chunk which may be what ends hosts. One that sends its outcomes ends nothing.
+    fn suspected(&self) -> BTreeSet<HostName> {
+        let one_host = self.serving().0 <= 1;
+        let suspects = self.slots.values().filter(|slot| slot.taking.is_none() && slot.is_suspect(one_host));
+        suspects.flat_map(|slot| &slot.copies).filter_map(ChunkCopy::host).map(|host| host.name.clone()).collect()
+    }
+
+    /// Gives a chunk that may be what ends hosts to one that has no other of this kind: chunks that are always lost together
+    /// would be blamed together. If each host has one, it waits, though not for ever: the others may take long.
+    fn give_alone(&mut self, id: SlotId, suspected: &mut BTreeSet<HostName>, now: Time) {
+        if let Some(name) = self.give(id, Receivers::Except(suspected), now) {
+            suspected.insert(name);
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let since = *slot.waits_alone.get_or_insert(now);
+        if now.saturating_sub(since) >= ALONE {
+            self.give(id, Receivers::Free, now);
+        }
     }
 
     /// Gives a chunk that two hosts are to run to the second, once it is known which the first is.
     fn give_second(&mut self, id: SlotId, now: Time) {
         let wants = |slot: &&Slot| slot.checked && slot.taking.is_none() && slot.wants_second();
-        if let Some(slot) = self.slots.get(&id).filter(wants) {
-            let to = if slot.is_suspect() { Receivers::Unsuspected } else { Receivers::All };
-            self.give(id, to, now);
+        match self.slots.get(&id).filter(wants) {
+            Some(slot) if slot.is_suspect(false) => self.give_alone(id, &mut self.suspected(), now),
+            Some(_) => drop(self.give(id, Receivers::All, now)),
+            None => {}
+        }
+    }
+
+    /// Takes back that chunks were lost with a host, which has not ended.
+    fn take_back_loss(&mut self, life: &HostLife) {
+        for slot in self.slots.values_mut().filter(|slot| slot.last_lost_with.as_ref() == Some(life)) {
+            slot.last_lost_with = None;
+            slot.tries = slot.tries.saturating_sub(1);
+            let left = slot.lost_by.get_mut(&life.name).map_or(0, |lost| {
+                *lost = lost.saturating_sub(1);
+                *lost
+            });
+            if left == 0 {
+                slot.lost_by.remove(&life.name);
+                slot.lost_with.remove(&life.name);
+            }
         }
     }
 
@@ -1053,12 +1095,13 @@ impl Slots {
             self.tell_of(&life.name, HostChange::Lost { how, chunks });
         }
         for slot in self.slots.values_mut() {
+            if slot.copies.iter().any(|copy| matches!(&copy.state, CopyState::Held { host, .. } if host == life)) {
+                slot.tries += 1;
+                slot.lost_with.insert(life.name.clone());
+                slot.last_lost_with = Some(life.clone());
+                slot.lost_by.entry(life.name.clone()).and_modify(|lost| *lost += 1).or_insert(1);
+            }
             for copy in &mut slot.copies {
-                if matches!(&copy.state, CopyState::Held { host, .. } if host == life) {
-                    slot.tries += 1;
-                    slot.lost_with.insert(life.name.clone());
-                    slot.lost_by.entry(life.name.clone()).and_modify(|lost| *lost += 1).or_insert(1);
-                }
                 if copy.host() == Some(life) {
                     copy.state = CopyState::Lost;
                 }
@@ -1096,7 +1139,8 @@ impl Slots {
             let most = ALL_PARTS.saturating_add(taking.granted);
             waits.is_some_and(|waits| waits >= NEXT_PART || waits.saturating_add(taking.waited) >= most)
         };
-        let (mut again, mut stuck) = (Vec::new(), Vec::new());
+        let (mut again, mut stuck, mut suspected) = (Vec::new(), Vec::new(), None);
+        let one_host = self.serving().0 <= 1;
         for (&id, slot) in &self.slots {
             match &slot.taking {
                 Some(taking) if late(taking) => stuck.push(id),
@@ -1112,7 +1156,7 @@ impl Slots {
             let Some(slot) = self.slots.get(&id) else {
                 continue;
             };
-            let (blamed, noted, suspect) = (slot.ends_hosts(), slot.noted.is_some(), slot.is_suspect());
+            let (blamed, noted, suspect) = (slot.ends_hosts(), slot.noted.is_some(), slot.is_suspect(one_host));
             // Whoever lost it may pull it again.
             let pulled_in_vain = self.mistrusts_stream()
                 || slot.copies.len() >= PULLED_IN_VAIN
@@ -1123,9 +1167,10 @@ impl Slots {
                 // It may not go to the host that has run it.
                 self.give_second(id, now);
             } else if suspect {
-                // Chunks that are always lost together would be blamed together. If each host has one, this one waits.
-                self.give(id, Receivers::Unsuspected, now);
-            } else if !pulled_in_vain || !self.give(id, Receivers::All, now) {
+                let mut others = suspected.take().unwrap_or_else(|| self.suspected());
+                self.give_alone(id, &mut others, now);
+                suspected = Some(others);
+            } else if !pulled_in_vain || self.give(id, Receivers::All, now).is_none() {
                 self.publish(id, now);
             }
         }
@@ -1166,7 +1211,7 @@ impl Slots {
         }
         let mut late: Vec<(bool, Time, SlotId, HostName)> = Vec::new();
         for (&id, slot) in &self.slots {
-            let alone = !slot.doubled && !slot.checked && slot.taking.is_none() && !slot.is_suspect();
+            let alone = !slot.doubled && !slot.checked && slot.taking.is_none();
             let mut living = slot.copies.iter().filter(|copy| !copy.is_lost());
             if let (true, Some(copy), None) = (alone, living.next(), living.next())
                 && let CopyState::Held { host, since, .. } = &copy.state
@@ -1175,12 +1220,17 @@ impl Slots {
             {
                 let answers = self.hosts.get(&host.name).is_some_and(|host| host.last_answer >= Some(*since));
                 let counts = answers || !self.times.are_very_late(&host.name, time);
+                if counts && slot.is_suspect(false) {
+                    continue;
+                }
                 late.push((counts, *since, id, host.name.clone()));
             }
         }
         late.sort_unstable();
         for (counts, _, id, host) in late {
-            if counts && self.doubled >= late::most_doubled(self.opened) || !self.give(id, Receivers::Free, now) {
+            if counts && self.doubled >= late::most_doubled(self.opened)
+                || self.give(id, Receivers::Free, now).is_none()
+            {
                 return;
             }
             match counts {

@@ -214,7 +214,8 @@ impl Serving {
                 self.at_once = self.left.is_some();
                 self.left.get_or_insert_with(Instant::now);
                 self.context.leaving = true;
-                self.runs.values_mut().for_each(ServedRun::give_back);
+                let context = &self.context;
+                self.runs.values_mut().for_each(|served| served.give_back(context));
                 self.beat();
                 Ok(())
             }

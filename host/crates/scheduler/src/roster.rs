@@ -208,6 +208,9 @@ impl WorkerTable {
 
     /// Returns the workers that stay beyond the wanted number, the least loaded first.
     pub fn surplus(&self, wanted: usize) -> Vec<WorkerId> {
+        if self.staying <= wanted {
+            return Vec::new();
+        }
         let staying = self.workers.iter().filter(|(_, worker)| worker.standing().staying);
         let mut staying: Vec<(usize, WorkerId)> = staying.map(|(&id, worker)| (worker.chunks.len(), id)).collect();
         staying.sort_unstable();

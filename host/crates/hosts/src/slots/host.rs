@@ -1,7 +1,7 @@
 //! What the coordinator knows of a host.
 
 use super::{MOST_BREACHES, PER_WORKER, Time};
-use crate::ahead::MOST_AHEAD;
+use crate::ahead::most_ahead;
 use crate::notes::{Refusal, RunBeat};
 
 /// Maximum number of workers that a host is believed to have.
@@ -90,7 +90,7 @@ impl ServingHost {
     /// Returns the number of chunks that are published for it, and of those beside them since it wants more at hand.
     pub fn slots(&self) -> (usize, usize) {
         let workers = self.reckoned();
-        let ahead = self.ahead.min(workers.saturating_mul(MOST_AHEAD));
+        let ahead = self.ahead.min(most_ahead(workers));
         (workers.saturating_mul(PER_WORKER), ahead.saturating_sub(workers.saturating_mul(PER_WORKER - 1)))
     }
 

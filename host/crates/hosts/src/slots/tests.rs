@@ -213,6 +213,45 @@ fn of_chunks_that_are_lost_together_only_that_is_blamed_which_ends_hosts() {
 }
 
 #[test]
+fn a_part_of_what_was_blamed_waits_for_no_other_whose_outcomes_come() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let part = |slot: u32| ChunkName { first: u64::from(slot), count: 1, ..CHUNK };
+    beat(&mut slots, "a", 1, &[], s(0));
+    slots.blamed.insert(0, 2);
+    slots.open(0, part(0), s(0));
+    slots.open(1, part(1), s(0));
+    let given = |slots: &mut Slots| -> Vec<SlotId> {
+        let of_give = |order| if let Order::Give { slot, .. } = order { Some(slot) } else { None };
+        orders(slots).into_iter().filter_map(of_give).collect()
+    };
+    assert_eq!(given(&mut slots), [0]);
+    beat(&mut slots, "a", 1, &[0], s(1));
+    slots.tick(s(1));
+    assert_eq!(given(&mut slots), [0; 0]);
+    // Its outcomes may have to wait for those of the other.
+    let head = OutcomesHead { name: part(0), ..head(1, 0, 0, true) };
+    assert_eq!(slots.outcomes(&host("a"), &head, s(2)), TAKE);
+    slots.tick(s(2));
+    assert_eq!(given(&mut slots), [1]);
+}
+
+#[test]
+fn a_chunk_that_may_end_hosts_does_not_wait_for_ever_for_one_of_its_own() {
+    let mut slots = Slots::new(SlotsConfig::default());
+    let beat = |slots: &mut Slots, now| {
+        slots.beat(&host("a"), &RunBeat { life: 1, workers: 2, held: vec![0], ..RunBeat::default() }, s(now));
+        slots.tick(s(now));
+        orders(slots).into_iter().any(|order| matches!(order, Order::Give { slot: 1, .. }))
+    };
+    slots.blamed.insert(0, 2);
+    beat(&mut slots, 0);
+    slots.open(0, ChunkName { first: 0, count: 1, ..CHUNK }, s(0));
+    slots.open(1, ChunkName { first: 1, count: 1, ..CHUNK }, s(0));
+    let given = (1..90).find(|&second| beat(&mut slots, second));
+    assert_eq!(given, Some(60));
+}
+
+#[test]
 fn parts_of_what_was_blamed_are_kept_apart_until_they_have_outcomes() {
     let mut slots = Slots::new(SlotsConfig::default());
     let part = |first, count| ChunkName { first, count, ..CHUNK };

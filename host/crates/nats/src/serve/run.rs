@@ -15,13 +15,14 @@ use crate::jetstream;
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::text::{ForeignText, bytes_said};
 use wasmpool_hosts::PROTOCOL;
-use wasmpool_hosts::ahead::{ChunkPace, MOST_AHEAD};
+use wasmpool_hosts::ahead::{ChunkPace, most_ahead};
 use wasmpool_hosts::chunk::{ChunkHead, CopyNumber};
 use wasmpool_hosts::names::RunId;
 use wasmpool_hosts::notes::{
     self, Control, EngineName, Manifest, ManifestHead, Refusal, RefusalCause, RunBeat, Wanted,
 };
 use wasmpool_hosts::outcomes::{OutcomesHead, Receipt};
+use wasmpool_hosts::slots::MOST_HELD;
 use wasmpool_hosts::subjects::FromHost;
 use wasmpool_ipc::batch::Batch;
 use wasmpool_run::compile::Wasm;
@@ -377,17 +378,19 @@ impl ServedRun {
         let ahead = self.ahead();
         let coming: usize = self.pulls.iter().map(|(count, _)| count).sum();
         let mut room = (workers + ahead).saturating_sub(self.held() - sent + coming);
+        // Several are pulled at once while there are enough at hand, unless the last pull may be over soon.
+        let mut least = if self.pulled.elapsed() >= PULL / 2 { 1 } else { (ahead / 2).max(1) };
         // While the coordinator takes no outcomes, hardly any more are made. It may be waiting for a chunk that nobody has
         // pulled yet, so that some have to be.
         if sent > 2 * (workers + ahead.max(1)) {
             room = room.min(usize::from(coming == 0 && self.pulled.elapsed() >= TRICKLE));
+            least = 1;
         }
         // What others keep may leave no room for more. One chunk is pulled all the same: who has none never gets one otherwise.
         if context.room.get() < context.settings.buffer / 2 && self.held() > 0 {
             return;
         }
-        // Several are pulled at once while there are enough at hand.
-        if room < (ahead / 2).max(1) {
+        if room < least {
             return;
         }
         self.pulled = now;
@@ -416,7 +419,8 @@ impl ServedRun {
     }
 
     /// Gives back the chunks that no worker has: they are not named any more.
-    pub fn give_back(&mut self) {
+    pub fn give_back(&mut self, context: &HostContext) {
+        self.name_new(context);
         self.held.retain(|_, held| !matches!(held.state, ChunkState::Fetched(_) | ChunkState::Waits(_)));
     }
 
@@ -455,6 +459,7 @@ impl ServedRun {
 
     /// Ends what runs of the run here, since this is its state from now on.
     fn end_with(&mut self, progress: Progress, context: &HostContext) {
+        self.name_new(context);
         self.terminate();
         self.progress = progress;
         self.held.clear();
@@ -488,7 +493,8 @@ impl ServedRun {
         let Progress::Running { workers, .. } = self.progress else {
             return;
         };
-        if self.held.len() > 4 * (workers * (1 + MOST_AHEAD) + 4) || (head.away && head.size > MOST_CHUNK) {
+        let most = 4 * (workers + most_ahead(workers) + 4);
+        if self.held.len() >= most.min(MOST_HELD) || (head.away && head.size > MOST_CHUNK) {
             return;
         }
         if head.size > context.room.get() {
@@ -520,12 +526,20 @@ impl ServedRun {
 
     /// Names the chunks that have come to the coordinator, and has them run. They are named before, since they may end this host.
     pub fn begin_named(&mut self, context: &HostContext) {
-        if self.unnamed {
-            self.beat(context);
-            context.client.flush();
-            self.unnamed = false;
+        if self.name_new(context) {
             self.begin();
         }
+    }
+
+    /// Names the chunks that have come to the coordinator. Returns true if there are some. Only of a chunk that was named does the
+    /// coordinator know that it is given back.
+    fn name_new(&mut self, context: &HostContext) -> bool {
+        let is_new = std::mem::take(&mut self.unnamed);
+        if is_new {
+            self.beat(context);
+            context.client.flush();
+        }
+        is_new
     }
 
     /// Handles that nobody wants the outcomes of a copy any more.
@@ -571,8 +585,8 @@ impl ServedRun {
                 return;
             }
             let own = held.head.name.items();
-            let free = runs.iter().all(|other| own.end <= other.start || other.end <= own.start);
-            if let (true, ChunkState::Waits(batch)) = (free, &mut held.state) {
+            let ChunkState::Waits(batch) = &mut held.state else { continue };
+            if runs.iter().all(|other| own.end <= other.start || other.end <= own.start) {
                 supervisor.send(Event::Chunk(own.start, std::mem::take(batch)));
                 let before = runs.len();
                 held.state = ChunkState::Runs { since: Instant::now(), before, pieces: BTreeMap::new(), done: 0 };
@@ -748,6 +762,7 @@ impl ServedRun {
                     Ok(RunEnd::Terminated) => return,
                     Ok(_) => Error::Broker("its workers have ended".to_owned()),
                 };
+                self.name_new(context);
                 self.progress = refusal(&error);
                 self.held.clear();
                 self.beat(context);
@@ -993,5 +1008,35 @@ mod tests {
         run.chunk(&chunk(4, 13), Receipt::default(), &context);
         run.begin_named(&context);
         assert_eq!(given(&mailbox), [4]);
+    }
+
+    #[test]
+    fn while_no_outcomes_are_taken_one_chunk_is_pulled_now_and_then_however_short_chunks_are() {
+        let context = context();
+        let (mut run, _mailbox) = running();
+        if let Progress::Running { waits_for_others, .. } = &mut run.progress {
+            *waits_for_others = false;
+        }
+        run.pace.add(Duration::from_micros(10), 0, 1);
+        let sent = |copy: CopyNumber| {
+            let (head, _) = ChunkHead::parse(&chunk(copy, copy)).unwrap();
+            let state = ChunkState::Sent { outcomes: Bytes::new(), part: 0, at: Instant::now() };
+            (copy, HeldChunk { head, receipt: Receipt::default(), state })
+        };
+        run.held = (0..50).map(sent).collect();
+        run.pulled = Instant::now() - TRICKLE;
+        run.pull(&context);
+        run.pull(&context);
+        assert_eq!(run.pulls.iter().map(|(count, _)| *count).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn what_is_given_back_was_named_before() {
+        let context = context();
+        let (mut run, _mailbox) = running();
+        run.chunk(&chunk(3, 10), Receipt::default(), &context);
+        assert!(run.unnamed);
+        run.give_back(&context);
+        assert!(!run.unnamed && run.held.is_empty());
     }
 }
