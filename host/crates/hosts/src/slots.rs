@@ -294,8 +294,9 @@ pub struct Slots {
     /// Number of the last message that was confirmed, and of that when the broker was asked last.
     confirmed: u64,
     asked_up_to: u64,
-    /// True once some host has had workers for the run.
-    served: bool,
+    /// The first host that has had workers for the run, and true once a second has had some.
+    served_by: Option<HostName>,
+    several: bool,
     refused_since: Option<Time>,
     told_refusal: bool,
     /// Number of outcomes, by chunks, that came a second time and were dropped.
@@ -330,7 +331,8 @@ impl Slots {
             asked: Time::ZERO,
             confirmed: 0,
             asked_up_to: 0,
-            served: false,
+            served_by: None,
+            several: false,
             refused_since: None,
             told_refusal: false,
             dropped: 0,
@@ -474,7 +476,7 @@ impl Slots {
         match noted {
             true => self.noted(slot, by, now),
             false => {
-                let one_host = self.serving().0 <= 1;
+                let one_host = self.is_of_one_host();
                 let suspect = self.slots.get(&slot).filter(|slot| slot.is_suspect(one_host)).map(|slot| slot.chunk);
                 self.close(slot);
                 if let Some(chunk) = suspect {
@@ -670,7 +672,9 @@ impl Slots {
         }
         self.tell_of_service(name, &mut host, beat.leaving);
         let gives_back = beat.leaving || beat.refused.is_some();
-        self.served |= host.workers > 0;
+        if host.workers > 0 {
+            self.several |= self.served_by.get_or_insert_with(|| name.clone()) != name;
+        }
         self.hosts.insert(name.clone(), host);
         let mut known = 0;
         for &copy in &beat.held {
@@ -943,7 +947,7 @@ impl Slots {
         let since = *self.refused_since.get_or_insert(now);
         let all = self.refusals();
         let is_for_versions = all.first().is_some_and(|(_, refusal)| refusal.cause == RefusalCause::Version);
-        let patience = if is_for_versions || self.served { NONE_FITS } else { ALL_REFUSE };
+        let patience = if is_for_versions || self.served_by.is_some() { NONE_FITS } else { ALL_REFUSE };
         if now.saturating_sub(since) >= patience && !std::mem::replace(&mut self.told_refusal, true) {
             self.orders.push_back(Order::Refused(all));
         }
@@ -1038,9 +1042,14 @@ impl Slots {
         Some(to.name)
     }
 
+    /// Returns true if no second host has ever served the run, which would be the next that a chunk is blamed for.
+    fn is_of_one_host(&self) -> bool {
+        !self.several
+    }
+
     /// Returns the hosts that have a chunk which may be what ends hosts. One that sends its outcomes ends nothing.
     fn suspected(&self) -> BTreeSet<HostName> {
-        let one_host = self.serving().0 <= 1;
+        let one_host = self.is_of_one_host();
         let suspects = self.slots.values().filter(|slot| slot.taking.is_none() && slot.is_suspect(one_host));
         suspects.flat_map(|slot| &slot.copies).filter_map(ChunkCopy::host).map(|host| host.name.clone()).collect()
     }
@@ -1140,7 +1149,7 @@ impl Slots {
             waits.is_some_and(|waits| waits >= NEXT_PART || waits.saturating_add(taking.waited) >= most)
         };
         let (mut again, mut stuck, mut suspected) = (Vec::new(), Vec::new(), None);
-        let one_host = self.serving().0 <= 1;
+        let one_host = self.is_of_one_host();
         for (&id, slot) in &self.slots {
             match &slot.taking {
                 Some(taking) if late(taking) => stuck.push(id),
