@@ -1108,7 +1108,7 @@ impl Slots {
                 slot.tries += 1;
                 slot.lost_with.insert(life.name.clone());
                 slot.last_lost_with = Some(life.clone());
-                slot.lost_by.entry(life.name.clone()).and_modify(|lost| *lost += 1).or_insert(1);
+                slot.count_loss(&life.name);
             }
             for copy in &mut slot.copies {
                 if copy.host() == Some(life) {
