@@ -35,6 +35,19 @@ fn imports_are_shown_even_where_nothing_provides_them() {
 }
 
 #[test]
+fn a_task_that_imports_what_nothing_provides_is_said_to_never_run() {
+    for task in [wat(FOREIGN_COMPONENT), wat(FOREIGN_MODULE)] {
+        let description = described(&task);
+        let why = description["cannot-run"].as_str().expect("a reason");
+        shows(&task, &[&format!("\ncannot run: {why}\n")]);
+        let refused = map(&task).input("1\n").run().exits(2);
+        assert!(refused.stderr.contains(why), "{why}\nis not in\n{}", refused.stderr);
+    }
+    assert_eq!(described(&wat(SQUARE))["cannot-run"], serde_json::Value::Null);
+    assert_eq!(described(&built("reach"))["cannot-run"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_task_that_cannot_be_mapped_can_be_looked_at() {
     shows(&wat(RESOURCE), &["take", "thing"]);
 }
@@ -157,6 +170,7 @@ fn the_description_as_json_has_the_members_that_are_promised() {
             "command",
             "other-exports",
             "imports",
+            "cannot-run",
             "left-out",
             "grants",
             "init",

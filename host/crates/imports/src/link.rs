@@ -46,6 +46,23 @@ pub fn unversioned(interface: &str) -> &str {
     interface.split('@').next().unwrap_or(interface)
 }
 
+/// Returns why a component can never be linked, if it imports what nothing here provides.
+pub fn unprovided(component: &Component, engine: &Engine) -> Option<LinkError> {
+    let ty = component.component_type();
+    let provided = |name: &str| name.starts_with("wasi:") || wasmpool_shared::provides(name);
+    let unknown = ty.imports(engine).find(|(name, item)| !provided(name) && needs_something(&item.ty, engine));
+    unknown.map(|(name, _)| LinkError::UnknownInterface(name.to_owned()))
+}
+
+/// Returns why a core module can never be linked, if it imports what nothing here provides.
+pub fn unprovided_to_module(module: &Module) -> Option<LinkError> {
+    let unknown: Vec<ImportType<'_>> = module
+        .imports()
+        .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
+        .collect();
+    (!unknown.is_empty()).then(|| toolchain::refusal(&unknown).into())
+}
+
 /// Links what the task imports besides shared objects, and nothing else.
 pub fn component(
     linker: &mut ComponentLinker<StoreState>,
@@ -56,6 +73,9 @@ pub fn component(
     let engine = linker.engine().clone();
     let engine = &engine;
     let ty = component.component_type();
+    if let Some(why) = unprovided(component, engine) {
+        return Err(why);
+    }
     let mut uses_wasi = false;
     for (name, item) in ty.imports(engine) {
         if keyvalue::provides(name) {
@@ -66,8 +86,6 @@ pub fn component(
             uses_wasi |= is_provided(name);
         } else if wasmpool_shared::provides(name) {
             // The caller has linked these.
-        } else if needs_something(&item.ty, engine) {
-            return Err(LinkError::UnknownInterface(name.to_owned()));
         } else if let ComponentItem::ComponentInstance(_) = item.ty {
             // An interface that only has types is satisfied by an empty instance.
             linker.instance(name)?;
@@ -294,12 +312,8 @@ const UNSTABLE: &str = "wasi_unstable";
 
 /// Returns a linker with what a core module imports.
 pub fn core(engine: &Engine, module: &Module, call: &TaskCall) -> Result<CoreLinker<StoreState>, LinkError> {
-    let unknown: Vec<ImportType<'_>> = module
-        .imports()
-        .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(toolchain::refusal(&unknown).into());
+    if let Some(why) = unprovided_to_module(module) {
+        return Err(why);
     }
     let mut linker = CoreLinker::new(engine);
     if module.imports().len() > 0 {

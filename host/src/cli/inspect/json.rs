@@ -17,6 +17,8 @@ struct Description<'a> {
     command: Option<&'a str>,
     other_exports: Vec<&'a str>,
     imports: &'a [String],
+    /// The reason why it can never run, if it imports what nothing provides.
+    cannot_run: Option<&'a str>,
     /// Number of exports and imports beyond the lists' bound.
     left_out: usize,
     grants: Vec<Grant<'a>>,
@@ -81,6 +83,7 @@ pub fn described(inspected: &Inspected<'_>) -> serde_json::Result<String> {
         command: description.command.as_deref(),
         other_exports: others.into_iter().map(|export| export.signature.as_str()).collect(),
         imports: &description.imports,
+        cannot_run: description.unprovided.as_deref(),
         left_out: description.left_out,
         grants: grants::usable(&description.imports)
             .into_iter()

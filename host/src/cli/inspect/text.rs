@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Inspected, grants};
 use wasmpool_core::artifact::{ExportLine, InitOnce, Renewal, TaskFormat};
-use wasmpool_core::text::{ForeignText, QuotedName, bytes_said, few, shown};
+use wasmpool_core::text::{ForeignText, MessageLines, QuotedName, bytes_said, few, shown};
 
 /// Maximum number of lines in a list, and of characters in each.
 const LISTED: usize = 1000;
@@ -41,6 +41,9 @@ pub fn described(inspected: &Inspected<'_>, in_full: bool) -> String {
     }
     if description.left_out > 0 {
         out += &format!("and {} more exports and imports\n", description.left_out);
+    }
+    if let Some(why) = &description.unprovided {
+        out += &format!("cannot run: {}\n", MessageLines(why));
     }
     usable_grants(&mut out, &description.imports);
     match &description.init {

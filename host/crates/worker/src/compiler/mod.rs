@@ -37,6 +37,7 @@ use wasmpool_core::artifact::{
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, brief, cut, shown};
+use wasmpool_imports::link::{self, LinkError};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox::surroundings;
@@ -349,7 +350,8 @@ fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime
         let imports = imports.iter().map(|name| shown(name)).collect();
         let exports = exports::of_component(&component, &engine);
         let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
-        let description = TaskDescription { init, ..describe(&exports, imports) };
+        let unprovided = link::unprovided(&component, &engine).map(told);
+        let description = TaskDescription { init, unprovided, ..describe(&exports, imports) };
         Ok((
             component.serialize()?,
             ArtifactMeta { format: TaskFormat::Component, profile, needs, wasi, init: None, renewal, description },
@@ -360,12 +362,18 @@ fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime
         let wasi = module.imports().any(|import| import.module().starts_with("wasi"));
         let named = |of: ImportType<'_>| format!("{}/{}", shown(of.module()), shown(of.name()));
         let imports: Vec<String> = module.imports().map(named).collect();
-        let description = describe(&exports::of_module(&module), imports);
+        let unprovided = link::unprovided_to_module(&module).map(told);
+        let description = TaskDescription { unprovided, ..describe(&exports::of_module(&module), imports) };
         Ok((
             module.serialize()?,
             ArtifactMeta { format: TaskFormat::Core, profile, needs, wasi, init: None, renewal, description },
         ))
     }
+}
+
+/// Returns the reason why a task cannot be linked, at a length that fits a description.
+fn told(why: LinkError) -> String {
+    cut(&why.to_string(), LONGEST)
 }
 
 fn needs(required: ResourcesRequired) -> InstanceNeeds {
@@ -420,7 +428,7 @@ fn describe(exports: &[TaskExport], mut imports: Vec<String>) -> TaskDescription
         })
         .collect();
     let left_out = all - imports.len() - exports.len();
-    TaskDescription { exports, command, imports, init: None, left_out }
+    TaskDescription { exports, command, imports, unprovided: None, init: None, left_out }
 }
 
 /// Returns the approximate size in bytes of the names of fields.
