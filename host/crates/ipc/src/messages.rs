@@ -96,7 +96,7 @@ pub enum CompilerEntry {
 /// The answer of the compile process.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum CompileReply {
-    Compiled(ArtifactMeta),
+    Compiled(Box<ArtifactMeta>),
     /// The task is invalid.
     Refused(String),
     /// The compiled code cannot be stored; `errno` is the cause if it was an error of the system.

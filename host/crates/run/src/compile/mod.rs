@@ -371,7 +371,7 @@ fn compile_once(
         Some(CompileReply::Compiled(meta)) => {
             wasmpool_ipc::memfd::seal(&artifact).map_err(failed)?;
             compiling.made(artifact.metadata().map_err(failed)?.len());
-            Ok((artifact, meta))
+            Ok((artifact, *meta))
         }
         Some(CompileReply::Refused(why)) => Err(Error::from(TaskError::Refused { task: task.to_owned(), why }).into()),
         Some(CompileReply::Unable { why, errno }) => Err(unable(&why, errno)),

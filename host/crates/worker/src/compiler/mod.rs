@@ -85,7 +85,7 @@ fn serve(control: &Control) -> io::Result<()> {
     }));
     let answer = match compiled {
         Ok(Ok((code, meta))) => match File::from(artifact).write_all(&code) {
-            Ok(()) => CompileReply::Compiled(meta),
+            Ok(()) => CompileReply::Compiled(Box::new(meta)),
             Err(e) => {
                 CompileReply::Unable { why: "what was compiled cannot be kept".to_owned(), errno: e.raw_os_error() }
             }
