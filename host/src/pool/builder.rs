@@ -97,8 +97,9 @@ impl PoolBuilder {
     /// [`workers`](Self::workers) is then how many chunks hosts have at a time; without it, twice as many as they have
     /// workers, and more while chunks take a few milliseconds or less. Each host has a sandbox of its own choice. It grants no
     /// directory and no peer that its policy does not give; directories are named by their paths on the hosts. A call waits
-    /// until a host serves. Objects that a pool over hosts shares are those of a server, which [`Manager::connect`] finds at the same message system; all
-    /// others are shared within one machine. What is wrong with the task is reported by the first call.
+    /// until a host serves. Objects that a pool over hosts shares are those of a server, which [`Manager::connect`] finds at
+    /// the same message system; all others are shared within one machine. What is wrong with the task is reported by the
+    /// first call.
     ///
     /// ```no_run
     /// # use wasmpool::Pool;

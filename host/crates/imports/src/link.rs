@@ -46,7 +46,8 @@ pub fn unversioned(interface: &str) -> &str {
     interface.split('@').next().unwrap_or(interface)
 }
 
-/// Returns why a component can never be linked, if it imports what nothing here provides.
+/// Returns why a component can never be linked, if it imports an interface that nothing here provides. Those of WASI are not
+/// checked: linking tells what is wrong with them.
 pub fn unprovided(component: &Component, engine: &Engine) -> Option<LinkError> {
     let ty = component.component_type();
     let provided = |name: &str| name.starts_with("wasi:") || wasmpool_shared::provides(name);
@@ -54,7 +55,8 @@ pub fn unprovided(component: &Component, engine: &Engine) -> Option<LinkError> {
     unknown.map(|(name, _)| LinkError::UnknownInterface(name.to_owned()))
 }
 
-/// Returns why a core module can never be linked, if it imports what nothing here provides.
+/// Returns why a core module can never be linked, if it imports what nothing here provides. Imports from WASI are not checked,
+/// as above.
 pub fn unprovided_to_module(module: &Module) -> Option<LinkError> {
     let unknown: Vec<ImportType<'_>> = module
         .imports()

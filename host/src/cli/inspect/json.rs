@@ -17,7 +17,7 @@ struct Description<'a> {
     command: Option<&'a str>,
     other_exports: Vec<&'a str>,
     imports: &'a [String],
-    /// The reason why it can never run, if it imports what nothing provides.
+    /// The reason why it can never run, if it imports what nothing provides. Imports from WASI are not checked.
     cannot_run: Option<&'a str>,
     /// Number of exports and imports beyond the lists' bound.
     left_out: usize,
