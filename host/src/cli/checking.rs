@@ -57,7 +57,7 @@ impl OutcomeSink for Findings {
         }
     }
 
-    fn emit(&mut self, _: RenderedOutcomes) {}
+    fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 

@@ -770,10 +770,12 @@ impl OutcomeSink for TaskOutcomes<'_> {
         Recorded::Failure
     }
 
-    fn emit(&mut self, group: RenderedOutcomes) {
-        // If the merger is gone, its thread reports the reason.
-        let line = if self.is_printed { self.line_behind() } else { None };
-        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group, line });
+    fn emit(&mut self, groups: Vec<RenderedOutcomes>) {
+        for group in groups {
+            let line = if self.is_printed { self.line_behind() } else { None };
+            // If the merger is gone, its thread reports the reason.
+            let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group, line });
+        }
     }
 
     fn instances(&mut self, counts: InstanceCounts) {

@@ -200,7 +200,7 @@ impl OutcomeSink for OutcomeRouter {
         recorded
     }
 
-    fn emit(&mut self, _: RenderedOutcomes) {}
+    fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
 
     fn several_callers(&mut self) -> bool {
         self.learn_routes();

@@ -146,7 +146,7 @@ impl OutcomeSink for CallSink<'_> {
         recorded
     }
 
-    fn emit(&mut self, _: RenderedOutcomes) {}
+    fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
 
     fn worker_lost(&mut self, _: WorkerId, _: &str) {}
 

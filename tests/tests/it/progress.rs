@@ -187,6 +187,35 @@ fn the_bar_counts_the_results_above_it_whenever_it_is_drawn() {
 }
 
 #[test]
+fn the_bar_counts_the_results_above_it_where_several_have_come_at_once() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("items.jsonl");
+    std::fs::write(&input, "2000000\n".repeat(300)).expect("written");
+    let (master, slave) = terminal();
+    set_width(&master, 80);
+    let seen = watch(master);
+    let run = at_terminal(map(&wat(COUNT_TO))).args(["-j", "1", "-c", "1"]).arg(&input);
+    let mut host = run.stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
+    let (program, worker) = (host.process(), host.child("worker"));
+    let length = || seen.lock().expect("no panic").len();
+    while !host.has_ended() {
+        // Meanwhile the worker runs all that it was given.
+        host.signal(Signal::SIGSTOP);
+        until("a worker without work", || {
+            let (stopped, runs) = (program.state() == Some('T'), worker.state() == Some('R'));
+            (!program.lives() || (stopped && !runs)).then_some(())
+        });
+        let before = length();
+        host.signal(Signal::SIGCONT);
+        until("a result", || (length() > before || !program.lives()).then_some(()));
+    }
+    assert_eq!(host.code(), 0);
+    until("the summary", || seen.lock().expect("no panic").contains("300 items, none failed").then_some(()));
+    let bars = counted(&seen.lock().expect("no panic"), |line| line == "2000000");
+    assert!(bars.len() > 10 && bars.iter().all(|(done, results)| done == results), "{bars:?}");
+}
+
+#[test]
 fn a_failure_above_the_bar_is_counted_in_it() {
     let (master, slave) = terminal();
     set_width(&master, 80);

@@ -262,7 +262,7 @@ impl OutcomeSink for ProcessSink<'_> {
         recorded
     }
 
-    fn emit(&mut self, _: RenderedOutcomes) {}
+    fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
 
     fn follows_prints(&self) -> bool {
         true

@@ -179,8 +179,8 @@ impl OutcomeSink for HostSink {
         }
     }
 
-    fn emit(&mut self, group: RenderedOutcomes) {
-        (self.tell)(TaskNews::Outcomes(group));
+    fn emit(&mut self, groups: Vec<RenderedOutcomes>) {
+        groups.into_iter().for_each(|group| (self.tell)(TaskNews::Outcomes(group)));
     }
 
     fn unwanted(&mut self) -> Vec<Range<u64>> {

@@ -536,12 +536,13 @@ impl OutcomeSink for OutcomePrinter<'_> {
         Recorded::Failure
     }
 
-    fn emit(&mut self, group: RenderedOutcomes) {
-        if group.bytes() > 0 || self.besides.journal {
-            let is_printed = self.besides.printed && !group.results.is_empty();
+    fn emit(&mut self, mut groups: Vec<RenderedOutcomes>) {
+        groups.retain(|group| group.bytes() > 0 || self.besides.journal);
+        if !groups.is_empty() {
+            let is_printed = self.besides.printed && groups.iter().any(|group| !group.results.is_empty());
             let line = if is_printed { self.watcher.line_behind(self.items, &self.counts) } else { None };
             // If the writer is gone, its thread reports the reason.
-            let _ = self.writer.send(WriterMessage::Next(group, line.map(StatusBehind::new)));
+            let _ = self.writer.send(WriterMessage::Next(groups, line.map(StatusBehind::new)));
         }
     }
 

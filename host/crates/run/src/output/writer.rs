@@ -202,13 +202,36 @@ enum OutputError {
 /// A message to the writer.
 #[derive(Debug)]
 pub enum WriterMessage {
-    /// The next outcomes in order, and the line that stands at the end of the terminal once they are printed there.
-    Next(RenderedOutcomes, Option<StatusBehind>),
+    /// The next outcomes in order, and the line that stands at the end of the terminal once all of them are printed there.
+    Next(Vec<RenderedOutcomes>, Option<StatusBehind>),
     /// Outcomes that wait for others, and are only for the journal.
     Waiting(RenderedOutcomes),
     /// The first result is about to be put into a file of its own: the journal has to record that the directory is this
     /// run's. The sender is dropped once it has.
     Claim(Sender<()>),
+}
+
+/// Groups of outcomes that are written at once.
+#[derive(Default)]
+struct GatheredGroups {
+    results: Vec<Vec<u8>>,
+    failed: Vec<u8>,
+    /// Number of bytes of both.
+    bytes: usize,
+    statuses: Vec<StatusBehind>,
+    told: Vec<JournalMessage>,
+}
+
+impl GatheredGroups {
+    fn add(&mut self, groups: Vec<RenderedOutcomes>, status: Option<StatusBehind>) {
+        self.statuses.extend(status);
+        for group in groups {
+            self.bytes += group.bytes();
+            self.results.push(group.results);
+            self.failed.extend_from_slice(&group.failed);
+            self.told.push(JournalMessage::Next { items: group.items, counts: group.counts });
+        }
+    }
 }
 
 /// Something that the journal is to record.
@@ -247,7 +270,7 @@ impl RunOutput {
                 Some(since) => messages.recv_timeout(COMMIT_EVERY.saturating_sub(since.elapsed())),
             };
             match next {
-                Ok(WriterMessage::Next(group, status)) => self.write_more(group, status, messages, supervisor)?,
+                Ok(WriterMessage::Next(groups, status)) => self.write_more(groups, status, messages, supervisor)?,
                 Ok(WriterMessage::Waiting(group)) => self.record(JournalMessage::Waiting(group)),
                 Ok(WriterMessage::Claim(done)) => {
                     self.claim_files()?;
@@ -262,39 +285,31 @@ impl RunOutput {
         }
     }
 
-    /// Writes a group, together with the small ones that have arrived meanwhile.
+    /// Writes groups, together with the small ones that have arrived meanwhile.
     fn write_more(
         &mut self,
-        group: RenderedOutcomes,
+        groups: Vec<RenderedOutcomes>,
         status: Option<StatusBehind>,
         messages: &Receiver<WriterMessage>,
         supervisor: &EventSender,
     ) -> Result<(), OutputError> {
-        let RenderedOutcomes { items, counts, results, mut failed } = group;
-        let mut bytes = results.len() + failed.len();
-        let mut results = vec![results];
-        let mut statuses = Vec::from_iter(status);
-        let mut told = vec![JournalMessage::Next { items, counts }];
+        let mut gathered = GatheredGroups::default();
+        gathered.add(groups, status);
         // Groups that print nothing are reported from time to time, too.
-        while bytes < WRITE
-            && told.len() < TOLD
+        while gathered.bytes < WRITE
+            && gathered.told.len() < TOLD
             && let Ok(message) = messages.try_recv()
         {
             match message {
-                WriterMessage::Next(more, status) => {
-                    statuses.extend(status);
-                    bytes += more.bytes();
-                    results.push(more.results);
-                    failed.extend_from_slice(&more.failed);
-                    told.push(JournalMessage::Next { items: more.items, counts: more.counts });
-                }
-                WriterMessage::Waiting(group) => told.push(JournalMessage::Waiting(group)),
+                WriterMessage::Next(more, status) => gathered.add(more, status),
+                WriterMessage::Waiting(group) => gathered.told.push(JournalMessage::Waiting(group)),
                 WriterMessage::Claim(done) => {
                     self.claim_files()?;
                     drop(done);
                 }
             }
         }
+        let GatheredGroups { results, failed, bytes, statuses, told } = gathered;
         self.journal.as_mut().map_or(Ok(()), Journal::reopen).map_err(OutputError::Journal)?;
         self.claim()?;
         if let Some(status) = statuses.last() {

@@ -158,8 +158,9 @@ pub trait OutcomeSink {
         result: Result<OutcomeValue<'_>, Failure>,
         to: &mut RenderedOutcomes,
     ) -> Recorded;
-    /// Takes the next outcomes in order. How many of their bytes were written is reported by [`Event::Written`].
-    fn emit(&mut self, group: RenderedOutcomes);
+    /// Takes the next outcomes in order, all that may be emitted at this time. How many of their bytes were written is
+    /// reported by [`Event::Written`].
+    fn emit(&mut self, groups: Vec<RenderedOutcomes>);
     /// Reports outcomes that wait for others before them. Called only in runs that may be resumed.
     fn wait(&mut self, _group: RenderedOutcomes) {}
     /// Takes a further part of the value of the item that this worker is running; its outcome ends the value. Returns
@@ -969,7 +970,11 @@ impl<'a> Supervisor<'a> {
     // ---- orders ------------------------------------------------------------------------------------------------------
 
     fn act(&mut self) -> Result<(), Error> {
+        let mut emitted = Vec::new();
         while let Some(action) = self.scheduler.next_action() {
+            if !matches!(action, Action::Emit { .. }) {
+                self.emit(&mut emitted);
+            }
             match action {
                 Action::Spawn(id) if self.place.crew().is_some() => {
                     // A slot is there as soon as it is counted.
@@ -1011,7 +1016,7 @@ impl<'a> Supervisor<'a> {
                     // It may wait for the writer, and much else with it.
                     group.shrink();
                     if self.may_tell(&group.items) {
-                        self.sink.emit(group);
+                        emitted.push(group);
                     }
                 }
                 Action::GiveUp => {
@@ -1027,6 +1032,7 @@ impl<'a> Supervisor<'a> {
                 }
             }
         }
+        self.emit(&mut emitted);
         self.losses.clear();
         for (id, process) in &mut self.workers {
             if let Err(e) = process.pump() {
@@ -1035,6 +1041,12 @@ impl<'a> Supervisor<'a> {
             }
         }
         Ok(())
+    }
+
+    fn emit(&mut self, groups: &mut Vec<RenderedOutcomes>) {
+        if !groups.is_empty() {
+            self.sink.emit(std::mem::take(groups));
+        }
     }
 
     /// Kills a worker that is to end, and tells if it is late.
