@@ -492,7 +492,7 @@ fn is_past(deadline: Option<Instant>) -> bool {
 /// Reads an outcome as a value of the type that the caller wants.
 pub(super) fn read<R: ReturnValue>(index: u64, outcome: JobOutcome) -> Result<R, ItemError> {
     match outcome {
-        Ok(bytes) => R::read(bytes).map_err(|e| unreadable(index, &e)),
+        Ok(value) => R::read(value.into_bytes()).map_err(|e| unreadable(index, &e)),
         Err(FailedItem { attempts, failure }) => Err(ItemError::new(index, attempts, failure)),
     }
 }
@@ -500,7 +500,7 @@ pub(super) fn read<R: ReturnValue>(index: u64, outcome: JobOutcome) -> Result<R,
 /// Reads the outcome of the item `index` as a value of the type that the caller wants, and leaves it in place.
 fn read_at<R: ReturnValue>(state: &JobState, index: u64) -> Result<R, Error> {
     match state.outcome(index) {
-        Some(Ok(bytes)) => Ok(R::read(bytes.clone()).map_err(|e| unreadable(index, &e))?),
+        Some(Ok(value)) => Ok(R::read(value.bytes().clone()).map_err(|e| unreadable(index, &e))?),
         Some(Err(FailedItem { attempts, failure })) => {
             Err(Error::Item(ItemError::new(index, *attempts, failure.clone())))
         }

@@ -274,7 +274,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
     fn pop(&mut self) -> Option<(u64, JobOutcome)> {
         let (index, outcome) = self.ready.pop_front()?;
         self.taken += 1;
-        self.taken_bytes += outcome.as_ref().map_or(0, |value| value.len() as u64);
+        self.taken_bytes += outcome.as_ref().map_or(0, |value| value.size() as u64);
         Some((index, outcome))
     }
 

@@ -13,11 +13,44 @@ use super::ItemError;
 use super::callbacks::{self, Callback};
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_ipc::batch::Batch;
+use wasmpool_ipc::lane::left::LeftValue;
 use wasmpool_run::error::Error;
 use wasmpool_scheduler::ItemTerms;
 
 /// The outcome of an item, before it is read as a value.
-pub(super) type JobOutcome = Result<Bytes, FailedItem>;
+pub(super) type JobOutcome = Result<JobValue, FailedItem>;
+
+/// The encoded value of an item.
+#[derive(Debug)]
+pub(super) enum JobValue {
+    Copied(Bytes),
+    /// A large one that may still be in the lane of its worker. Boxed, since most values are small.
+    Left(Box<LeftValue>),
+}
+
+impl JobValue {
+    /// Returns the length in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            JobValue::Copied(bytes) => bytes.len(),
+            JobValue::Left(value) => value.size(),
+        }
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            JobValue::Copied(bytes) => bytes,
+            JobValue::Left(value) => value.bytes(),
+        }
+    }
+
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            JobValue::Copied(bytes) => bytes,
+            JobValue::Left(value) => value.into_bytes(),
+        }
+    }
+}
 
 /// A failure, and the number of attempts that were made.
 #[derive(Clone, Debug)]
@@ -141,6 +174,8 @@ pub(super) struct JobState {
     /// True once all outcomes are known and the listeners were told.
     over: bool,
     waiting: usize,
+    /// Number of threads that wait for the next outcome, to take it at once.
+    takers: usize,
     /// Number of outcomes that came since who waits was woken.
     unseen: usize,
     wakers: Vec<Waker>,
@@ -272,6 +307,7 @@ impl Job {
                 ended: None,
                 over: false,
                 waiting: 0,
+                takers: 0,
                 unseen: 0,
                 wakers: Vec::new(),
                 callbacks: Vec::new(),
@@ -349,8 +385,10 @@ impl Job {
         if state.ended.is_some() {
             return Delivery { told: None, wakes_later: false };
         }
+        let mut left = false;
         for (index, outcome) in outcomes {
-            let bytes = outcome.as_ref().map_or(0, |value| value.len() as u64);
+            left |= matches!(outcome, Ok(JobValue::Left(_)));
+            let bytes = outcome.as_ref().map_or(0, |value| value.size() as u64);
             state.came += bytes;
             state.usual = bytes.max(state.usual - state.usual / 16);
             state.known += 1;
@@ -369,7 +407,8 @@ impl Job {
         }
         let told = state.settle();
         let waits = state.waiting > 0 && (told.is_some() || state.has_next());
-        let wake = waits && (told.is_some() || state.unseen >= HANDFUL);
+        // One that is left in its lane takes room there.
+        let wake = waits && (told.is_some() || left || state.unseen >= HANDFUL);
         if wake {
             state.unseen = 0;
         }
@@ -405,7 +444,15 @@ impl Job {
 
     /// Waits until an outcome is ready or none will come, or until the deadline.
     pub fn wait_for_next(&self, deadline: Option<Instant>) -> MutexGuard<'_, JobState> {
-        self.wait(deadline, |state| state.has_next() || state.over || state.known == state.submitted)
+        self.state().takers += 1;
+        let mut state = self.wait(deadline, |s| s.has_next() || s.over || s.known == s.submitted);
+        state.takers -= 1;
+        state
+    }
+
+    /// Returns true if a thread waits for the next outcome.
+    pub fn has_taker(&self) -> bool {
+        self.state().takers > 0
     }
 
     /// Waits until the job is over and its callbacks have returned, or until the deadline.
@@ -428,5 +475,71 @@ impl Job {
             state.waiting -= 1;
         }
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+    use std::{io, iter, thread};
+
+    use super::*;
+    use wasmpool_core::policy::ItemLimits;
+    use wasmpool_ipc::lane::frame::{OutcomeHeader, OutcomeTag};
+    use wasmpool_ipc::lane::host::{HostLane, Received};
+    use wasmpool_ipc::lane::outcome::OutcomeBytes;
+    use wasmpool_ipc::lane::worker::WorkerLane;
+    use wasmpool_ipc::wake::Bell;
+    use wasmpool_scheduler::ChunkSize;
+
+    /// A bell for a lane in which nobody waits.
+    struct NoBell;
+
+    impl Bell for NoBell {
+        fn wait(&self) -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn ring(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_waits_for_the_next_outcome_takes_a_large_one_straight_out_of_the_lane() {
+        let (mut lane, fd) = HostLane::create(ItemLimits::default().max_output).unwrap();
+        let mut worker = WorkerLane::map(&fd).unwrap();
+        let bytes = vec![7; 1 << 20];
+        let header = OutcomeHeader { tag: OutcomeTag::Value, len: 1 << 20, elapsed: Duration::ZERO };
+        worker.write(&header.to_bytes(), &NoBell).unwrap();
+        worker.write(&bytes, &NoBell).unwrap();
+        worker.answered();
+
+        let terms = ItemTerms { chunk: ChunkSize::Auto, retries: 0, timeout: Duration::MAX };
+        let job = Arc::new(Job::new(ResultOrder::Input, terms));
+        job.submitting(1);
+        assert!(!job.has_taker());
+        let taker = thread::spawn({
+            let job = job.clone();
+            move || {
+                let mut outcomes = VecDeque::new();
+                job.wait_for_next(None).drain(&mut outcomes);
+                let (_, outcome) = outcomes.pop_front().expect("it is there");
+                outcome.expect("a value").into_bytes()
+            }
+        });
+        while !job.has_taker() {
+            thread::yield_now();
+        }
+        lane.leave_large(job.has_taker());
+        let Ok(Received::Outcome(_, OutcomeBytes::Left(value))) = lane.receive() else {
+            panic!("it is left in the lane");
+        };
+        let delivery = job.deliver(iter::once((0, Ok(JobValue::Left(Box::new(value))))));
+        assert!(!delivery.wakes_later, "the one who waits is woken at once");
+        assert!(taker.join().unwrap()[..] == bytes);
+        lane.received();
+        assert_eq!(lane.first_left(), None, "its room is free again");
     }
 }

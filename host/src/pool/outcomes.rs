@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::events::WorkerEvent;
 use super::group::CallGroup;
-use super::job::{FailedItem, Job};
+use super::job::{FailedItem, Job, JobValue};
 use wasmpool_core::layer::LayerPart;
 use wasmpool_core::outcome::{Failure, FailureKind};
 use wasmpool_ipc::copy;
@@ -67,7 +67,7 @@ enum OutcomeBlock {
 
 /// The place of the bytes of a gathered outcome.
 enum GatheredBytes {
-    Alone(Vec<u8>),
+    Alone(JobValue),
     /// A range in the block of this number.
     Shared(usize, Range<usize>),
 }
@@ -145,8 +145,8 @@ impl OutcomeRouter {
         };
         let blocks: Vec<Bytes> = self.blocks.drain(..).map(whole).collect();
         let outcome = |kept| match kept {
-            GatheredBytes::Alone(bytes) => bytes.into(),
-            GatheredBytes::Shared(number, range) => blocks[number].slice(range),
+            GatheredBytes::Alone(value) => value,
+            GatheredBytes::Shared(number, range) => JobValue::Copied(blocks[number].slice(range)),
         };
         let (start, first) = (route.start, route.first);
         let outcomes = self.gathered.drain(..);
@@ -181,11 +181,14 @@ impl OutcomeSink for OutcomeRouter {
                 self.share(record.index, block, range);
                 return Recorded::Success;
             }
+            Ok(EncodedValue::One(OutcomeBytes::Left(value))) => {
+                Ok(GatheredBytes::Alone(JobValue::Left(Box::new(value))))
+            }
             Ok(EncodedValue::One(value)) if value.len() < LARGE => {
                 self.copy(record.index, &value);
                 return Recorded::Success;
             }
-            Ok(EncodedValue::One(value)) => Ok(GatheredBytes::Alone(value.into_owned())),
+            Ok(EncodedValue::One(value)) => Ok(GatheredBytes::Alone(JobValue::Copied(value.into_owned().into()))),
             Ok(EncodedValue::Many(_)) => {
                 Err(Failure::new(FailureKind::InvalidOutput, "the worker sent several values for one"))
             }
@@ -201,6 +204,10 @@ impl OutcomeSink for OutcomeRouter {
     }
 
     fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
+
+    fn takes_from_lane(&mut self) -> bool {
+        self.routes.get(&self.current.start).is_some_and(|route| route.job.has_taker())
+    }
 
     fn several_callers(&mut self) -> bool {
         self.learn_routes();

@@ -102,6 +102,48 @@ fn large_items_are_read_ahead_by_their_bytes() {
     }
 }
 
+/// Returns large items of different lengths and contents, of which some fit the rings of a lane and others do not.
+fn large_items(count: usize) -> Vec<Vec<u8>> {
+    let sizes = [300_000, 1 << 20, 9, (1 << 20) + 7, 3 << 20, 150_000];
+    (0..count).map(|i| (0..sizes[i % sizes.len()]).map(|at| (at * 31 + i * 7) as u8).collect()).collect()
+}
+
+#[test]
+fn large_results_are_whole_while_workers_come_and_go_however_slowly_they_are_taken() {
+    let _beside = beside_others();
+    let items = large_items(60);
+    for (workers, per_worker) in [(1, 1000), (2, 3)] {
+        let pool = builder(ECHO).workers(workers).max_tasks_per_worker(per_worker).chunk_size(1).build().unwrap();
+        for (nth, echoed) in pool.imap::<_, Bytes>(items.iter().map(Bytes)).enumerate() {
+            assert!(echoed.unwrap().0 == items[nth], "item {nth} with {workers} workers");
+            // From time to time, results come while nobody waits.
+            if nth % 7 == 0 {
+                assert!(pool.apply::<_, Bytes>(Bytes(&items[nth + 1])).unwrap().0 == items[nth + 1]);
+            }
+        }
+        let mut echoed: Vec<Vec<u8>> =
+            pool.imap_unordered::<_, Bytes>(items.iter().map(Bytes)).map(|echoed| echoed.unwrap().0).collect();
+        let mut sent = items.clone();
+        echoed.sort();
+        sent.sort();
+        assert!(echoed == sent, "unordered, with {workers} workers");
+    }
+}
+
+#[test]
+fn large_results_that_nobody_takes_any_more_keep_no_worker_waiting() {
+    let _beside = beside_others();
+    let items = large_items(40);
+    let pool = builder(ECHO).workers(2).chunk_size(1).build().unwrap();
+    for taken in 0..8 {
+        let mut results = pool.imap::<_, Bytes>(items.iter().map(Bytes));
+        assert!(results.by_ref().take(taken).enumerate().all(|(nth, echoed)| echoed.unwrap().0 == items[nth]));
+        // Those that have come are dropped with it.
+        drop(results);
+        assert!(pool.apply::<_, Bytes>(Bytes(&items[taken])).unwrap().0 == items[taken]);
+    }
+}
+
 #[test]
 #[ignore = "prints figures, and is not for judging"]
 fn figures() {

@@ -156,6 +156,12 @@ impl Waker<'_> {
     pub fn seems_awake(self) -> bool {
         self.0.0.load(Ordering::Relaxed) == AWAKE
     }
+
+    /// Returns true if the other side says that it sleeps for `want`, and leaves it asleep. After a fence behind this side's
+    /// own announcement, the answer is `true` wherever the other side sleeps without having rung.
+    pub fn seems_to_sleep_for(self, want: SleepReason) -> bool {
+        self.0.0.load(Ordering::Relaxed) == want as u32
+    }
 }
 
 /// The bit of a [`AnnouncedCount`] that says that its taker wants to be woken.

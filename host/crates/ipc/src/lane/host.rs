@@ -1,16 +1,19 @@
 //! The host's side of a lane. The worker may be hostile: every number that it writes is checked against what the host
 //! knows, and bytes are copied out before they are looked at.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
 use super::InstanceCounts;
-use super::frame::{OUTCOME_HEADER, OutcomeHeader};
+use super::frame::{OUTCOME_HEADER, OutcomeHeader, OutcomeTag};
+use super::left::{LaneSpan, LeftInLane, LeftValue};
 use super::outcome::OutcomeBytes;
-use super::region::{PRINTED, RING, Region, RingPair};
+use super::region::{LONG, PRINTED, RING, Region, RingPair};
 use crate::copy::copy;
 use crate::wake::SleepReason;
 
@@ -34,7 +37,7 @@ pub struct ProtocolViolation(pub &'static str);
 /// Result of [`HostLane::receive`].
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// A complete outcome, copied out of shared memory.
+    /// A complete outcome, copied out of shared memory or [left](HostLane::leave_large) there.
     Outcome(OutcomeHeader, OutcomeBytes<'a>),
     /// No complete outcome has arrived yet.
     Nothing,
@@ -54,7 +57,7 @@ pub struct WorkerProgress {
 /// The host's end of a lane, which writes items and reads outcomes.
 #[derive(Debug)]
 pub struct HostLane {
-    region: Region,
+    region: Arc<Region>,
     input: RingPair,
     output: RingPair,
     /// Number of bytes that the host has written and taken. The copies in shared memory are for the worker only and are
@@ -75,6 +78,9 @@ pub struct HostLane {
     payload: Vec<u8>,
     /// True if the last outcome was large.
     was_large: bool,
+    /// True if large values may be left in the ring, and those that are, in their order.
+    leaves: bool,
+    left: VecDeque<LeftInLane>,
     /// True if the last look found nothing more.
     drained: bool,
     /// Maximum length of a payload that is accepted.
@@ -103,7 +109,7 @@ impl HostLane {
         let lane = HostLane {
             input: region.input(),
             output: region.output(),
-            region,
+            region: Arc::new(region),
             head: 0,
             tail: 0,
             taken: 0,
@@ -114,6 +120,8 @@ impl HostLane {
             header: None,
             payload: Vec::new(),
             was_large: false,
+            leaves: false,
+            left: VecDeque::new(),
             drained: true,
             max_payload,
             moved: BytesMoved::default(),
@@ -169,12 +177,14 @@ impl HostLane {
 
     /// Returns true if it is worth taking outcomes now. If the worker continues without being sent anything
     /// (`goes_on`), letting outcomes gather is cheaper: the worker rings before there are too many, and before it
-    /// sleeps.
+    /// sleeps. It is also worth it if the worker sleeps for room that a value [left](HostLane::leave_large) there takes.
     pub fn has_outcomes(&self, goes_on: bool) -> bool {
         let worker = &self.region.status().worker.0;
         let ready = worker.output_head.load(Ordering::Acquire).saturating_sub(self.delivered.max(self.tail));
         let gathers = goes_on && self.header.is_none() && worker.waits.waker().seems_awake();
-        !self.drained || ready > if gathers { self.output.size(self.delivered) as u64 / 2 } else { 0 }
+        !self.drained
+            || self.lacks_room()
+            || ready > if gathers { self.output.size(self.delivered) as u64 / 2 } else { 0 }
     }
 
     /// Returns the number of bytes of input that fit now, according to the worker; [`HostLane::send`] checks it.
@@ -228,6 +238,8 @@ impl HostLane {
             }
             self.used += len;
             OutcomeBytes::Shared(&self.copied, self.used - len..self.used)
+        } else if let Some(value) = self.leave(&header)? {
+            OutcomeBytes::Left(value)
         } else {
             if !self.gather_large(len)? {
                 return Ok(Received::Nothing);
@@ -282,6 +294,60 @@ impl HostLane {
         let header = self.copied[self.used..].first_chunk().expect("it was gathered");
         self.used += OUTCOME_HEADER;
         *header
+    }
+
+    /// Sets whether values beyond [`LONG`] may be left in the ring until somebody wants them. Those that are left take room
+    /// there until [`HostLane::received`] or [`HostLane::reclaim`] finds them taken.
+    pub fn leave_large(&mut self, leaves: bool) {
+        self.leaves = leaves;
+    }
+
+    /// Returns true if the last outcome was large, so that the next probably is.
+    pub fn was_large(&self) -> bool {
+        self.was_large
+    }
+
+    /// Returns the position of the first value that was left in the ring and not taken by the last look, if there is one.
+    pub fn first_left(&self) -> Option<u64> {
+        self.left.front().map(|value| value.start)
+    }
+
+    /// Returns true if a value was left in the ring, and the worker sleeps until it has room.
+    pub fn lacks_room(&self) -> bool {
+        !self.left.is_empty() && self.region.status().worker.0.waits.waker().seems_to_sleep_for(SleepReason::Room)
+    }
+
+    /// Copies out the values that were left in the ring, and gives their room back to the worker.
+    pub fn reclaim(&mut self) {
+        self.left.drain(..).for_each(|value| value.copy_out());
+        self.publish_tail();
+    }
+
+    /// Leaves a large value in the ring, if that may be done, and all of it has arrived and follows in one piece.
+    fn leave(&mut self, header: &OutcomeHeader) -> Result<Option<LeftValue>, ProtocolViolation> {
+        let len = header.len as usize;
+        if !self.leaves || len <= LONG || header.tag != OutcomeTag::Value || !self.payload.is_empty() {
+            return Ok(None);
+        }
+        // Its first bytes were copied out with its header.
+        let missing = len.saturating_sub(self.copied.len() - self.used);
+        if missing == 0 || (self.available() < missing && self.exchange_positions()? < missing) {
+            return Ok(None);
+        }
+        let (start, end) = (self.tail, self.tail + missing as u64);
+        if start < self.output.wide_from && end > self.output.wide_from {
+            return Ok(None);
+        }
+        let begin = self.copied[self.used..].to_vec();
+        self.used = self.copied.len();
+        // SAFETY: the available bytes are no more than their ring holds (`exchange_positions`), so the span lies within the
+        // doubly mapped ring.
+        let span = unsafe { LaneSpan::new(begin, self.region.clone(), self.output.at(start), missing) };
+        let (in_lane, value) = LeftInLane::new(start, span);
+        self.left.push_back(in_lane);
+        self.tail = end;
+        self.moved.output += missing as u64;
+        Ok(Some(value))
     }
 
     /// Copies what has arrived of a large outcome to memory of its own. Returns true if that is all of it.
@@ -418,8 +484,8 @@ impl HostLane {
                 self.output.wide_from = from;
             }
         }
-        let narrow = delivered.min(self.output.wide_from).saturating_sub(self.tail);
-        let all = delivered.wrapping_sub(self.tail);
+        let narrow = delivered.min(self.output.wide_from).saturating_sub(self.told);
+        let all = delivered.wrapping_sub(self.told);
         if delivered < self.delivered || narrow > RING as u64 || all > self.output.size(delivered) as u64 {
             return Err(ProtocolViolation("it wrote more than there is room for"));
         }
@@ -427,10 +493,11 @@ impl HostLane {
         Ok(self.available())
     }
 
-    /// Tells the worker about the room that has become free.
+    /// Tells the worker about the room that has become free: up to the first value that is still in the ring.
     fn publish_tail(&mut self) {
-        self.told = self.tail;
-        self.region.status().host.0.output_tail.store(self.tail, Ordering::Release);
+        while self.left.pop_front_if(|value| value.is_over()).is_some() {}
+        self.told = self.left.front().map_or(self.tail, |value| value.start);
+        self.region.status().host.0.output_tail.store(self.told, Ordering::Release);
     }
 
     /// Copies `count` bytes out of the output ring.

@@ -9,6 +9,7 @@
 pub mod control;
 pub mod frame;
 pub mod host;
+pub mod left;
 pub mod life;
 pub mod outcome;
 pub mod region;

@@ -4,6 +4,8 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
+use super::left::LeftValue;
+
 /// The bytes of an outcome.
 #[derive(Debug)]
 pub enum OutcomeBytes<'a> {
@@ -12,12 +14,15 @@ pub enum OutcomeBytes<'a> {
     Shared(&'a Bytes, Range<usize>),
     /// Large bytes have memory of their own.
     Owned(Vec<u8>),
+    /// A large value that may still be in the lane. It is copied out when somebody looks at it.
+    Left(LeftValue),
 }
 
 impl OutcomeBytes<'_> {
     pub fn into_owned(self) -> Vec<u8> {
         match self {
             OutcomeBytes::Owned(bytes) => bytes,
+            OutcomeBytes::Left(value) => value.into_bytes().into(),
             other => other.to_vec(),
         }
     }
@@ -31,6 +36,7 @@ impl Deref for OutcomeBytes<'_> {
             OutcomeBytes::Borrowed(bytes) => bytes,
             OutcomeBytes::Shared(block, range) => &block[range.clone()],
             OutcomeBytes::Owned(bytes) => bytes,
+            OutcomeBytes::Left(value) => value.bytes(),
         }
     }
 }

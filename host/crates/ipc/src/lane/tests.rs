@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::frame::{self, ItemTag, OutcomeHeader, OutcomeTag};
+use super::frame::{self, ItemTag, OUTCOME_HEADER, OutcomeHeader, OutcomeTag};
 use super::host::{COPIED, HostLane, LARGE, Received};
+use super::left::LeftValue;
 use super::outcome::OutcomeBytes;
 use super::region::{LONG, NEVER, PRINTED, RING, Region, WIDE};
 use super::worker::{NOTICE, WorkerLane};
@@ -58,7 +59,14 @@ fn pair() -> (HostLane, OwnedFd) {
 /// Sends the bytes of the items through the lane and back, as the results of an echo: first some through the small
 /// rings, then others through the wide ones.
 fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let (host, fd) = pair();
+    echo_by(some, others, false)
+}
+
+/// Does the same; with `leaves`, large results stay in the lane until the worker needs the room, or somebody looks at them:
+/// every other one at once, the others at the end.
+fn echo_by(some: &[Vec<u8>], others: &[Vec<u8>], leaves: bool) -> Vec<Vec<u8>> {
+    let (mut host, fd) = pair();
+    host.leave_large(leaves);
     let mut worker = WorkerLane::map(&fd).unwrap();
     let [first, second] = [some, others].map(|items| {
         let mut wire = frame::ChunkHeader { first: 0, count: items.len() as u32 }.to_bytes().to_vec();
@@ -80,9 +88,17 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
         while let Received::Outcome(header, payload) = lane.receive().unwrap() {
             assert_eq!(header.tag, OutcomeTag::Value);
-            results.borrow_mut().push(payload.to_vec());
+            let mut results = results.borrow_mut();
+            let nth = results.len();
+            results.push(match payload {
+                OutcomeBytes::Left(value) if nth % 2 == 0 => Ok(value),
+                payload => Err(payload.to_vec()),
+            });
         }
         lane.received();
+        if lane.lacks_room() {
+            lane.reclaim();
+        }
     };
     let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
     for _ in 0..2 {
@@ -113,7 +129,12 @@ fn echo(some: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
     }
     step(&mut host.borrow_mut());
-    results.into_inner()
+    drop(host);
+    results
+        .into_inner()
+        .into_iter()
+        .map(|value| value.map_or_else(|bytes| bytes, |left| left.into_bytes().into()))
+        .collect()
 }
 
 #[test]
@@ -126,7 +147,9 @@ fn items_of_any_size_pass_whole() {
     let items: Vec<Vec<u8>> = sizes.iter().map(|&n| (0..n).map(|i| (i * 7 + n) as u8).collect()).collect();
     for some in 0..items.len() {
         let (some, others) = items.split_at(some);
-        assert!(echo(some, others) == items, "{} and {} items", some.len(), others.len());
+        for leaves in [false, true] {
+            assert!(echo_by(some, others, leaves) == items, "{} and {} items", some.len(), others.len());
+        }
     }
 }
 
@@ -140,7 +163,121 @@ fn items_pass_whole_where_a_ring_ends_and_where_the_wide_one_takes_over() {
     };
     let some = filled(&[0, 7, LONG, LONG - 1, LARGE, LONG, LONG, 3, LARGE + 1]);
     let others = filled(&[LONG + 1, 5, WIDE - 64, WIDE / 2, LARGE, WIDE + 9, 1]);
-    assert!(echo(&some, &others) == [&some[..], &others].concat());
+    for leaves in [false, true] {
+        assert!(echo_by(&some, &others, leaves) == [&some[..], &others].concat());
+    }
+}
+
+/// The bytes of a value that is left in the lane it passes.
+const LEFT: usize = LONG + 1;
+
+/// Writes a large value to a lane that leaves it there, and takes its outcome.
+fn left_value(host: &mut HostLane, worker: &mut WorkerLane, byte: u8) -> LeftValue {
+    host.leave_large(true);
+    let header = OutcomeHeader { tag: OutcomeTag::Value, len: LEFT as u32, elapsed: Duration::ZERO };
+    worker.write(&header.to_bytes(), &Silent).unwrap();
+    worker.write(&vec![byte; LEFT], &Silent).unwrap();
+    worker.answered();
+    let Received::Outcome(_, OutcomeBytes::Left(value)) = host.receive().unwrap() else {
+        panic!("a large value is left in the lane");
+    };
+    assert!(matches!(host.receive().unwrap(), Received::Nothing));
+    host.received();
+    value
+}
+
+/// Returns how many bytes of its output the worker knows to be taken.
+fn told(region: &Region) -> u64 {
+    region.status().host.0.output_tail.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_value_that_is_left_in_the_lane_keeps_its_room_until_it_was_taken() {
+    let (mut host, fd) = pair();
+    let region = Region::map(&fd).unwrap();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    type Take = fn(LeftValue);
+    let ways: [Take; 3] = [
+        |value| assert!(value.bytes()[..] == [7; LEFT]),
+        |value| assert!(value.into_bytes()[..] == [7; LEFT]),
+        // Nobody wants it any more.
+        drop,
+    ];
+    for take in ways {
+        let before = told(&region);
+        let value = left_value(&mut host, &mut worker, 7);
+        assert_eq!(value.size(), LEFT);
+        assert!(host.first_left().is_some_and(|first| first == told(&region)), "only what stands before it is free");
+        take(value);
+        host.received();
+        assert_eq!(host.first_left(), None);
+        assert_eq!(told(&region) - before, (LEFT + OUTCOME_HEADER) as u64);
+    }
+}
+
+#[test]
+fn what_a_worker_changes_of_a_value_after_it_was_copied_changes_nothing() {
+    type Copied = fn(&mut HostLane, &LeftValue);
+    let ways: [Copied; 2] = [|_, value| _ = value.bytes(), |host, _| host.reclaim()];
+    for copy in ways {
+        let (mut host, fd) = pair();
+        let region = Region::map(&fd).unwrap();
+        let mut worker = WorkerLane::map(&fd).unwrap();
+        let value = left_value(&mut host, &mut worker, 7);
+        copy(&mut host, &value);
+        let mut rings = region.output();
+        rings.wide_from = 0;
+        // SAFETY: within the wide ring, which nobody reads meanwhile.
+        unsafe { rings.write(0, &vec![9; WIDE]) };
+        assert!(value.bytes()[..] == [7; LEFT]);
+    }
+}
+
+#[test]
+fn a_value_that_is_left_in_the_lane_outlives_it() {
+    let (mut host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let value = left_value(&mut host, &mut worker, 7);
+    drop(host);
+    assert!(value.into_bytes()[..] == [7; LEFT]);
+}
+
+#[test]
+fn a_worker_that_sleeps_for_the_room_of_a_value_gets_it() {
+    let (mut host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let value = left_value(&mut host, &mut worker, 7);
+    let in_use = OUTCOME_HEADER + LEFT - host.first_left().expect("it is there") as usize;
+    let host = RefCell::new(host);
+    assert!(!host.borrow().lacks_room() && !host.borrow().has_outcomes(false), "there is nothing to do");
+    let step = |lane: &mut HostLane| {
+        assert!(lane.lacks_room() && lane.has_outcomes(true), "a host that is about to sleep looks once more");
+        lane.reclaim();
+    };
+    let bell = Host { lane: &host, step: &step, naps: Cell::new(0) };
+    worker.write(&vec![9; WIDE - in_use + 1], &bell).unwrap();
+    assert_eq!(bell.naps.get(), 1);
+    assert!(value.into_bytes()[..] == [7; LEFT]);
+}
+
+#[test]
+fn values_that_one_thread_takes_while_another_reclaims_them_are_whole() {
+    let (mut host, fd) = pair();
+    let mut worker = WorkerLane::map(&fd).unwrap();
+    let (sender, receiver) = channel::<(u8, LeftValue)>();
+    let taker = thread::spawn(move || {
+        receiver.into_iter().for_each(|(byte, value)| assert!(value.into_bytes()[..] == [byte; LEFT]));
+    });
+    for byte in 0..if cfg!(miri) { 3 } else { 200 } {
+        sender.send((byte, left_value(&mut host, &mut worker, byte))).unwrap();
+        while byte % 2 == 0 && host.first_left().is_some() {
+            thread::yield_now();
+            host.received();
+        }
+        host.reclaim();
+    }
+    drop(sender);
+    taker.join().unwrap();
 }
 
 #[test]
@@ -292,6 +429,9 @@ enum Attack {
     Look,
     Send(usize),
     Widen,
+    /// Has the host leave large values in the lane, or take back the room of those that are there.
+    Leave(bool),
+    Reclaim,
 }
 
 fn attacks() -> impl Strategy<Value = Attack> {
@@ -312,6 +452,9 @@ fn attacks() -> impl Strategy<Value = Attack> {
         Just(Attack::Look),
         (0..2 * WIDE).prop_map(Attack::Send),
         Just(Attack::Widen),
+        any::<bool>().prop_map(Attack::Leave),
+        (LONG as u32..2 * WIDE as u32).prop_map(|len| Attack::Header { tag: OutcomeTag::Value as u8, len }),
+        Just(Attack::Reclaim),
     ]
 }
 
@@ -338,7 +481,8 @@ proptest! {
         let worker = Region::map(&fd).unwrap();
         let status = worker.status();
         let mut wrote = 0u64;
-        for attack in attacks {
+        let mut left = Vec::new();
+        'attacks: for attack in attacks {
             match attack {
                 Attack::OutputHead(n) => status.worker.0.output_head.store(n, Ordering::SeqCst),
                 Attack::InputTail(n) => status.worker.0.input_tail.store(n, Ordering::SeqCst),
@@ -365,25 +509,33 @@ proptest! {
                 }
                 Attack::WideFrom(n) => status.worker.0.output_wide_from.store(n, Ordering::SeqCst),
                 Attack::Widen => host.widen(),
+                Attack::Leave(leaves) => host.leave_large(leaves),
+                Attack::Reclaim => host.reclaim(),
                 Attack::Look => {
                     let _ = host.has_outcomes(false);
                     // A worker that violates the protocol is killed; until then the number of outcomes is limited.
                     for _ in 0..RING {
                         match host.receive() {
+                            Ok(Received::Outcome(header, OutcomeBytes::Left(value))) => left.push((header.len, value)),
                             Ok(Received::Outcome(header, payload)) => {
                                 prop_assert!(payload.len() as u64 <= MAX);
                                 prop_assert_eq!(payload.len(), header.len as usize);
                             }
                             Ok(Received::Nothing) => break,
-                            Err(_) => return Ok(()),
+                            Err(_) => break 'attacks,
                         }
                     }
                 }
                 Attack::Send(count) => match host.send(&vec![1; count]) {
                     Ok(sent) => prop_assert!(sent <= count.min(WIDE)),
-                    Err(_) => return Ok(()),
+                    Err(_) => break 'attacks,
                 },
             }
+        }
+        drop(host);
+        for (len, value) in left {
+            prop_assert_eq!(value.size(), len as usize);
+            prop_assert_eq!(value.into_bytes().len(), len as usize);
         }
     }
 }

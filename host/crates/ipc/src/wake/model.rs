@@ -157,6 +157,40 @@ fn a_worker_that_goes_to_sleep_leaves_no_host_asleep() {
     in_every_order(host, worker);
 }
 
+/// The worker sleeps for room that a value takes which the host has left in the lane. The host gives it back when it sees that,
+/// and may ring before.
+#[test]
+fn a_worker_that_sleeps_for_the_room_of_a_value_gets_it() {
+    let host = |lane: &Lane| {
+        let waker = lane.worker_waits.waker();
+        while lane.output.load(Ordering::Acquire) < 1 {
+            lane.host_waits.sleeper().announce(SleepReason::News);
+            if !waker.seems_to_sleep_for(SleepReason::Room) && lane.output.load(Ordering::Acquire) < 1 {
+                lane.host_rung.wait();
+            }
+            lane.host_waits.sleeper().retract();
+            if waker.seems_to_sleep_for(SleepReason::Room) {
+                // Stands for the position up to which the host has taken output.
+                lane.input.store(1, Ordering::Release);
+            }
+            if waker.must_ring(SleepReason::Room) {
+                lane.worker_rung.ring();
+            }
+        }
+    };
+    let worker = |lane: &Lane| {
+        let (sleeper, host, bell) = lane.worker();
+        sleeper.sleep_until(SleepReason::Room, host, &bell, || lane.input.load(Ordering::Acquire) >= 1).unwrap();
+        lane.output.store(1, Ordering::Release);
+        if host.must_ring(SleepReason::News) {
+            bell.ring().unwrap();
+        }
+    };
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    in_orders(builder, host, worker);
+}
+
 /// Limited to orders in which a side is interrupted at most three times: running all of them would take too long.
 #[test]
 fn items_go_to_and_fro() {

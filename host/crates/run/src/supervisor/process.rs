@@ -38,6 +38,10 @@ pub struct WorkerSettings<'a> {
     pub inits: bool,
 }
 
+/// Time for which a large value stays in a lane for the thread that waits for it. It is woken at once, so it takes the value
+/// much sooner unless it gets no processor.
+pub const LEFT_FOR: Duration = Duration::from_millis(1);
+
 /// Error: a worker sent a message that no worker sends, or not at that moment.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
@@ -64,6 +68,8 @@ pub struct WorkerProcess {
     pub late_start: bool,
     /// True if the worker must still be woken: the system had no room for that.
     pub owes_bell: bool,
+    /// The first value that is left in the lane, and the time since which it is the first.
+    left: (Option<u64>, Time),
     /// How the worker broke the protocol, or why it will never be ready.
     pub broken: Option<String>,
     /// Its place among those who share objects, which it leaves after its end.
@@ -247,6 +253,7 @@ impl WorkerProcess {
             replaced: false,
             late_start: false,
             owes_bell: false,
+            left: (None, Time::ZERO),
             broken: None,
             participant: shared.participant,
             life: WorkerLife::new(setting.inits),
@@ -304,6 +311,18 @@ impl WorkerProcess {
     /// justified.
     pub fn had_reason_to_ring(&mut self) {
         self.life.had_reason();
+    }
+
+    /// Copies out the values that were left in the lane, if the worker needs the room or the first of them has been there for
+    /// [`LEFT_FOR`].
+    pub fn reclaim(&mut self, now: Time) {
+        let first = self.lane.first_left();
+        if first != self.left.0 {
+            self.left = (first, now);
+        }
+        if self.lane.lacks_room() || now.saturating_sub(self.left.1) >= LEFT_FOR {
+            self.lane.reclaim();
+        }
     }
 
     /// Queues a chunk.
