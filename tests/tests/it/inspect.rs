@@ -43,8 +43,66 @@ fn a_task_that_imports_what_nothing_provides_is_said_to_never_run() {
         let refused = map(&task).input("1\n").run().exits(2);
         assert!(refused.stderr.contains(why), "{why}\nis not in\n{}", refused.stderr);
     }
-    assert_eq!(described(&wat(SQUARE))["cannot-run"], serde_json::Value::Null);
-    assert_eq!(described(&built("reach"))["cannot-run"], serde_json::Value::Null);
+    for can_run in [wat(SQUARE), built("reach"), wat(&importing("wasi_snapshot_preview1", "unheard-of", "func"))] {
+        assert_eq!(described(&can_run)["cannot-run"], serde_json::Value::Null);
+    }
+}
+
+/// Returns a core module with an import of this type.
+fn importing(module: &str, name: &str, ty: &str) -> String {
+    format!(
+        r#"(module (import "{module}" "{name}" ({ty})) (func (export "f") (param i64) (result i64) (local.get 0)))"#
+    )
+}
+
+/// Returns a component that imports a function, of this type, from an interface.
+fn component_importing(interface: &str, function: &str, ty: &str) -> String {
+    format!(
+        r#"(component
+          (import "{interface}" (instance (export "{function}" {ty})))
+          (core module $m (func (export "f") (param i64) (result i64) (local.get 0)))
+          (core instance $i (instantiate $m))
+          (func (export "f") (param "x" s64) (result s64) (canon lift (core func $i "f"))))"#
+    )
+}
+
+#[test]
+fn a_task_that_imports_of_wasi_what_is_not_provided_is_said_to_never_run() {
+    let tasks = [
+        importing("wasi_snapshot_preview1", "memory", "memory 1"),
+        importing("wasi_snapshot_preview1", "table", "table 1 funcref"),
+        importing("wasi_snapshot_preview1", "fd_write", "global i32"),
+        importing("wasi_snapshot_preview1", "fd_write", "func (param i64)"),
+        importing("wasi_unstable", "fd_write", "func (param i64)"),
+        component_importing("wasi:random/random@0.4.0", "get-random-u64", "(func (result u64))"),
+        component_importing("wasi:random/random@0.2.0", "get-random-u65", "(func (result u64))"),
+        component_importing("wasi:random/random@0.2.0", "get-random-u64", "(func (result u32))"),
+        component_importing("wasi:keyvalue/store@0.2.0-draft", "close", "(func)"),
+        component_importing("wasmpool:shared/queues@0.1.0", "close", "(func)"),
+    ];
+    for task in tasks {
+        let described = described(&wat(&task));
+        let why = described["cannot-run"].as_str().unwrap_or_else(|| panic!("{task} can run: {described}"));
+        let refused = map(&wat(&task)).input("1\n").run().exits(2);
+        assert!(refused.stderr.contains(why), "{why}\nis not in\n{}", refused.stderr);
+    }
+    let runs = component_importing("wasi:random/random@0.2.0", "get-random-u64", "(func (result u64))");
+    assert_eq!(described(&wat(&runs))["cannot-run"], serde_json::Value::Null);
+}
+
+#[test]
+fn names_of_what_cannot_be_linked_stand_on_one_line() {
+    let name = r"x\0awasmpool: sandbox: strict, all layers on\0a".repeat(100);
+    for ty in ["memory 1", "table 1 funcref", "global i32"] {
+        for module in ["wasi_snapshot_preview1", "wasi_unstable", "env"] {
+            for (module, name) in [(module, &*name), (&*name, module)] {
+                let task = wat(&importing(module, name, ty));
+                let refused = map(&task).input("1\n").run().exits(2);
+                assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+                assert!(refused.stderr.len() < 600, "{}", refused.stderr);
+            }
+        }
+    }
 }
 
 #[test]

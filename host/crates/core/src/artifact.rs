@@ -99,7 +99,7 @@ pub struct TaskDescription {
     #[serde(default)]
     pub command: Option<String>,
     pub imports: Vec<String>,
-    /// The reason why the task can never run, if it imports what nothing provides. Imports from WASI are not checked.
+    /// The reason why the task can never run, if it imports what nothing provides.
     #[serde(default)]
     pub unprovided: Option<String>,
     /// Whether one run of `init` is enough for all instances; `None` if there is no `init`.

@@ -18,12 +18,12 @@ use super::toolchain::{self, UnknownImports};
 use super::wasi;
 use super::{deterministic, file_numbers, random_bytes};
 use wasmpool_core::policy::TaskCall;
-use wasmpool_core::text::QuotedName;
+use wasmpool_core::text::{ForeignText, QuotedName};
 
 /// The reason why a task cannot be linked with what is provided here.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    #[error("{0:#}")]
+    #[error("{}", on_one_line(.0))]
     Link(wasmtime::Error),
     #[error(
         "the task imports {}, which nothing here provides: only interfaces of WASI and of wasmpool:shared@0.1.0 can be imported",
@@ -46,23 +46,26 @@ pub fn unversioned(interface: &str) -> &str {
     interface.split('@').next().unwrap_or(interface)
 }
 
-/// Returns why a component can never be linked, if it imports an interface that nothing here provides. Those of WASI are not
-/// checked: linking tells what is wrong with them.
-pub fn unprovided(component: &Component, engine: &Engine) -> Option<LinkError> {
-    let ty = component.component_type();
-    let provided = |name: &str| name.starts_with("wasi:") || wasmpool_shared::provides(name);
-    let unknown = ty.imports(engine).find(|(name, item)| !provided(name) && needs_something(&item.ty, engine));
-    unknown.map(|(name, _)| LinkError::UnknownInterface(name.to_owned()))
+/// Returns the runtime's message about a task on one line of bounded length. It contains names from the task as they are.
+pub fn on_one_line(error: &wasmtime::Error) -> String {
+    ForeignText::of_failure(&format!("{error:#}")).to_string()
 }
 
-/// Returns why a core module can never be linked, if it imports what nothing here provides. Imports from WASI are not checked,
-/// as above.
-pub fn unprovided_to_module(module: &Module) -> Option<LinkError> {
-    let unknown: Vec<ImportType<'_>> = module
-        .imports()
-        .filter(|import| !import.module().starts_with("wasi_") && !toolchain::provides(import))
-        .collect();
-    (!unknown.is_empty()).then(|| toolchain::refusal(&unknown).into())
+/// Returns an error if a component imports an interface that nothing here provides. Those of WASI are not checked: linking
+/// tells what is wrong with them.
+fn check_interfaces(ty: &ComponentType, engine: &Engine) -> Result<(), LinkError> {
+    let provided = |name: &str| name.starts_with("wasi:") || wasmpool_shared::provides(name);
+    let unknown = ty.imports(engine).find(|(name, item)| !provided(name) && needs_something(&item.ty, engine));
+    unknown.map_or(Ok(()), |(name, _)| Err(LinkError::UnknownInterface(name.to_owned())))
+}
+
+/// Returns an error if a core module imports what nothing here provides. The types of WASI's functions are not checked, as
+/// above.
+fn check_imports(module: &Module) -> Result<(), LinkError> {
+    let is_of_wasi = |import: &ImportType<'_>| import.module().starts_with("wasi_") && import.ty().func().is_some();
+    let unknown: Vec<ImportType<'_>> =
+        module.imports().filter(|import| !is_of_wasi(import) && !toolchain::provides(import)).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(toolchain::refusal(&unknown).into()) }
 }
 
 /// Links what the task imports besides shared objects, and nothing else.
@@ -75,9 +78,7 @@ pub fn component(
     let engine = linker.engine().clone();
     let engine = &engine;
     let ty = component.component_type();
-    if let Some(why) = unprovided(component, engine) {
-        return Err(why);
-    }
+    check_interfaces(&ty, engine)?;
     let mut uses_wasi = false;
     for (name, item) in ty.imports(engine) {
         if keyvalue::provides(name) {
@@ -314,9 +315,7 @@ const UNSTABLE: &str = "wasi_unstable";
 
 /// Returns a linker with what a core module imports.
 pub fn core(engine: &Engine, module: &Module, call: &TaskCall) -> Result<CoreLinker<StoreState>, LinkError> {
-    if let Some(why) = unprovided_to_module(module) {
-        return Err(why);
-    }
+    check_imports(module)?;
     let mut linker = CoreLinker::new(engine);
     if module.imports().len() > 0 {
         link_preview1(&mut linker, module, call)?;

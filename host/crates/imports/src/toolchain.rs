@@ -52,7 +52,7 @@ pub struct GuestAbort(String);
 
 /// Error: a core module imports functions that nothing here provides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the task imports {names}, which nothing here provides: only WASI can be imported{way_out}")]
+#[error("the task imports {names}, which nothing here provides: only functions of WASI can be imported{way_out}")]
 pub struct UnknownImports {
     /// The names of some of them, as text.
     names: String,

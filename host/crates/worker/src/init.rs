@@ -13,6 +13,7 @@ use wasmpool_core::outcome::Failure;
 use wasmpool_core::policy::{ItemLimits, TaskCall};
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::duration_given;
+use wasmpool_imports::link;
 use wasmpool_imports::state::StoreState;
 use wasmpool_imports::wasi::{self, Wasi};
 
@@ -31,7 +32,7 @@ pub enum InitError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The interfaces through which `init` would ask for random numbers cannot be linked.
-    #[error("{0:#}")]
+    #[error("{}", link::on_one_line(.0))]
     Link(wasmtime::Error),
     /// It failed like an item.
     #[error("{}", .0.message)]

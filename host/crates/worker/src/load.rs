@@ -145,7 +145,7 @@ pub enum LoadError {
     #[error("the export {} is not to be found in the task", QuotedName::of(.0))]
     LostExport(String),
     /// The task cannot be linked with what is provided here.
-    #[error("{0:#}")]
+    #[error("{}", link::on_one_line(.0))]
     Link(wasmtime::Error),
     #[error(transparent)]
     Imports(#[from] LinkError),
@@ -339,6 +339,18 @@ pub fn link_component(
     }
     link::component(&mut linker, component, call, is_async)?;
     Ok(linker)
+}
+
+/// Returns an error if a component can never run, since what it imports is not provided here, whatever it is granted.
+pub fn check_component(engine: &Engine, component: &Component, is_async: bool) -> Result<(), LoadError> {
+    link_component(engine, component, &TaskCall::default(), is_async)?.instantiate_pre(component)?;
+    Ok(())
+}
+
+/// Returns an error if a core module can never run, for the same reason.
+pub fn check_module(engine: &Engine, module: &Module) -> Result<(), LoadError> {
+    link::core(engine, module, &TaskCall::default())?.instantiate_pre(module)?;
+    Ok(())
 }
 
 pub fn init(

@@ -25,6 +25,7 @@ use wasmtime::{Engine, ImportType, Module, ResourcesRequired};
 use crate::InitError;
 use crate::engine;
 use crate::exports::{self, TaskExport};
+use crate::load::{self, LoadError};
 use crate::value::example_item;
 use copies::CountError;
 pub use restorable::NotRestorable;
@@ -37,7 +38,6 @@ use wasmpool_core::artifact::{
 use wasmpool_core::chain::with_sources;
 use wasmpool_core::setting::Setting;
 use wasmpool_core::text::{ForeignText, brief, cut, shown};
-use wasmpool_imports::link::{self, LinkError};
 use wasmpool_ipc::lane::control::Control;
 use wasmpool_ipc::messages::{BeginCompile, CompileReply, CompileRequest, CompilerEntry, InitCall};
 use wasmpool_sandbox::surroundings;
@@ -350,7 +350,7 @@ fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime
         let imports = imports.iter().map(|name| shown(name)).collect();
         let exports = exports::of_component(&component, &engine);
         let init = exports::init(&exports).is_some().then(|| snapshot::outlook(wasm, profile));
-        let unprovided = link::unprovided(&component, &engine).map(told);
+        let unprovided = load::check_component(&engine, &component, profile.is_async()).err().map(told);
         let description = TaskDescription { init, unprovided, ..describe(&exports, imports) };
         Ok((
             component.serialize()?,
@@ -362,7 +362,7 @@ fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime
         let wasi = module.imports().any(|import| import.module().starts_with("wasi"));
         let named = |of: ImportType<'_>| format!("{}/{}", shown(of.module()), shown(of.name()));
         let imports: Vec<String> = module.imports().map(named).collect();
-        let unprovided = link::unprovided_to_module(&module).map(told);
+        let unprovided = load::check_module(&engine, &module).err().map(told);
         let description = TaskDescription { unprovided, ..describe(&exports::of_module(&module), imports) };
         Ok((
             module.serialize()?,
@@ -372,7 +372,7 @@ fn compile_as(wasm: &[u8], profile: EngineProfile, renewal: Renewal) -> wasmtime
 }
 
 /// Returns the reason why a task cannot be linked, at a length that fits a description.
-fn told(why: LinkError) -> String {
+fn told(why: LoadError) -> String {
     cut(&why.to_string(), LONGEST)
 }
 
