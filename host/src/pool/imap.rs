@@ -246,7 +246,7 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
             self.read += 1;
             if is_full(&self.batch) || tick() != last {
                 group.submit(job, self.batch.take());
-                self.collect_ready(&mut job.state());
+                self.collect_ready(job.state());
                 if !self.ready.is_empty() {
                     break;
                 }
@@ -261,9 +261,21 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
         }
     }
 
-    /// Takes the outcomes that are ready, and updates the counters.
-    fn collect_ready(&mut self, state: &mut JobState) {
+    /// Takes the outcomes that are ready, large ones straight out of the lanes, and updates the counters.
+    fn collect_ready(&mut self, mut state: MutexGuard<'_, JobState>) {
+        let before = self.ready.len();
         state.drain(&mut self.ready);
+        self.look_at(&state);
+        drop(state);
+        for (_, outcome) in self.ready.range_mut(before..) {
+            if let Ok(value) = outcome {
+                value.copy_out();
+            }
+        }
+    }
+
+    /// Updates the counters, and whether more items may be read.
+    fn look_at(&mut self, state: &JobState) {
         if state.is_shut() {
             self.items = None;
         }
@@ -310,18 +322,19 @@ impl<I: Iterator<Item: Argument>> LazyOutcomes<I> {
         }
         if self.items.is_some() {
             job.read_here();
-            self.collect_ready(&mut job.state());
+            self.collect_ready(job.state());
             self.top_up(&group, &job);
         }
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(Ok(outcome));
             }
-            let mut state = job.wait_for_next(deadline);
-            self.collect_ready(&mut state);
-            if !self.ready.is_empty() {
+            let state = job.wait_for_next(deadline);
+            if state.has_next() {
+                self.collect_ready(state);
                 continue;
             }
+            self.look_at(&state);
             let over = match state.ended() {
                 Some(ended) => Some(Err(ended.error(self.taken))),
                 None if !state.is_over() && state.known < state.submitted => return Some(Err(Error::WaitTimeout)),

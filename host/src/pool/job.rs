@@ -50,6 +50,14 @@ impl JobValue {
             JobValue::Left(value) => value.into_bytes(),
         }
     }
+
+    /// Copies the value out of the lane if it is still there.
+    pub fn copy_out(&mut self) {
+        if matches!(self, JobValue::Left(_)) {
+            let value = std::mem::replace(self, JobValue::Copied(Bytes::new()));
+            *self = JobValue::Copied(value.into_bytes());
+        }
+    }
 }
 
 /// A failure, and the number of attempts that were made.
@@ -267,7 +275,7 @@ impl JobState {
         self.wakers.retain(|known| !known.will_wake(waker));
     }
 
-    fn has_next(&self) -> bool {
+    pub fn has_next(&self) -> bool {
         match self.order {
             ResultOrder::Input => matches!(self.slots.front(), Some(Some(_))),
             ResultOrder::Arrival => !self.arrived.is_empty(),
@@ -450,9 +458,10 @@ impl Job {
         state
     }
 
-    /// Returns true if a thread waits for the next outcome.
-    pub fn has_taker(&self) -> bool {
-        self.state().takers > 0
+    /// Returns true if a thread waits that takes the outcome of this item once it and the `ahead` outcomes before it are stored.
+    pub fn is_wanted(&self, index: u64, ahead: usize) -> bool {
+        let state = self.state();
+        state.takers > 0 && (state.order == ResultOrder::Arrival || index <= state.base + ahead as u64)
     }
 
     /// Waits until the job is over and its callbacks have returned, or until the deadline.
@@ -519,7 +528,7 @@ mod tests {
         let terms = ItemTerms { chunk: ChunkSize::Auto, retries: 0, timeout: Duration::MAX };
         let job = Arc::new(Job::new(ResultOrder::Input, terms));
         job.submitting(1);
-        assert!(!job.has_taker());
+        assert!(!job.is_wanted(0, 0));
         let taker = thread::spawn({
             let job = job.clone();
             move || {
@@ -529,10 +538,11 @@ mod tests {
                 outcome.expect("a value").into_bytes()
             }
         });
-        while !job.has_taker() {
+        while !job.is_wanted(0, 0) {
             thread::yield_now();
         }
-        lane.leave_large(job.has_taker());
+        assert!(!job.is_wanted(1, 0) && job.is_wanted(1, 1), "the first is to come before the second");
+        lane.leave_large(true);
         let Ok(Received::Outcome(_, OutcomeBytes::Left(value))) = lane.receive() else {
             panic!("it is left in the lane");
         };
@@ -540,6 +550,6 @@ mod tests {
         assert!(!delivery.wakes_later, "the one who waits is woken at once");
         assert!(taker.join().unwrap()[..] == bytes);
         lane.received();
-        assert_eq!(lane.first_left(), None, "its room is free again");
+        assert!(!lane.has_left(), "its room is free again");
     }
 }

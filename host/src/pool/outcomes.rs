@@ -122,6 +122,12 @@ impl OutcomeRouter {
         self.gathered.push((index, Ok(GatheredBytes::Shared(self.blocks.len() - 1, range))));
     }
 
+    /// Returns the route of this item, if it is known and still open.
+    fn route_of(&self, index: u64) -> Option<&JobRoute> {
+        let (_, route) = self.routes.range(..=index).next_back()?;
+        (index < route.start + route.count).then_some(route)
+    }
+
     fn learn_routes(&mut self) {
         for route in self.news.try_iter() {
             self.routes.insert(route.start, route);
@@ -205,8 +211,9 @@ impl OutcomeSink for OutcomeRouter {
 
     fn emit(&mut self, _: Vec<RenderedOutcomes>) {}
 
-    fn takes_from_lane(&mut self) -> bool {
-        self.routes.get(&self.current.start).is_some_and(|route| route.job.has_taker())
+    fn takes_from_lane(&mut self, index: u64) -> bool {
+        let route = self.route_of(index);
+        route.is_some_and(|route| route.job.is_wanted(index - route.start + route.first, self.gathered.len()))
     }
 
     fn several_callers(&mut self) -> bool {
@@ -227,8 +234,7 @@ impl OutcomeSink for OutcomeRouter {
 
     fn index_in_call(&mut self, index: u64) -> u64 {
         self.learn_routes();
-        let route = self.routes.range(..=index).next_back().filter(|(start, route)| index < *start + route.count);
-        route.map_or(index, |(start, route)| index - start + route.first)
+        self.route_of(index).map_or(index, |route| index - route.start + route.first)
     }
 
     fn worker_news(&mut self, _: WorkerId, news: WorkerNews<'_>) {

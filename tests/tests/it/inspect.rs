@@ -43,7 +43,7 @@ fn a_task_that_imports_what_nothing_provides_is_said_to_never_run() {
         let refused = map(&task).input("1\n").run().exits(2);
         assert!(refused.stderr.contains(why), "{why}\nis not in\n{}", refused.stderr);
     }
-    for can_run in [wat(SQUARE), built("reach"), wat(&importing("wasi_snapshot_preview1", "unheard-of", "func"))] {
+    for can_run in [wat(SQUARE), built("reach"), wat(importing("wasi_snapshot_preview1", "unheard-of", "func"))] {
         assert_eq!(described(&can_run)["cannot-run"], serde_json::Value::Null);
     }
 }
@@ -96,7 +96,7 @@ fn names_of_what_cannot_be_linked_stand_on_one_line() {
     for ty in ["memory 1", "table 1 funcref", "global i32"] {
         for module in ["wasi_snapshot_preview1", "wasi_unstable", "env"] {
             for (module, name) in [(module, &*name), (&*name, module)] {
-                let task = wat(&importing(module, name, ty));
+                let task = wat(importing(module, name, ty));
                 let refused = map(&task).input("1\n").run().exits(2);
                 assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
                 assert!(refused.stderr.len() < 600, "{}", refused.stderr);

@@ -559,11 +559,16 @@ impl Scheduler {
         self.workers.get(id).is_some_and(|worker| !worker.ready)
     }
 
+    /// Returns the item whose outcome a worker sends next.
+    pub fn next_answer(&self, id: WorkerId) -> Option<u64> {
+        let key = *self.workers.get(id)?.chunks.front()?;
+        Some(key + u64::from(self.window.get(&key)?.done))
+    }
+
     /// Returns what a worker is doing, as far as its status page was last looked at.
     pub fn work_of(&self, id: WorkerId) -> Option<WorkInHand> {
         let worker = self.workers.get(id)?;
-        let chunk = worker.chunks.front().and_then(|&key| Some(key + u64::from(self.window.get(&key)?.done)));
-        let item = chunk.filter(|_| worker.ready && worker.started > worker.finished);
+        let item = self.next_answer(id).filter(|_| worker.ready && worker.started > worker.finished);
         Some(WorkInHand { ready: worker.ready, item, since: worker.since })
     }
 

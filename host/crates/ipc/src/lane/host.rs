@@ -307,9 +307,9 @@ impl HostLane {
         self.was_large
     }
 
-    /// Returns the position of the first value that was left in the ring and not taken by the last look, if there is one.
-    pub fn first_left(&self) -> Option<u64> {
-        self.left.front().map(|value| value.start)
+    /// Returns true if values were left in the ring that were not taken by the last look.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
     /// Returns true if a value was left in the ring, and the worker sleeps until it has room.
@@ -340,8 +340,8 @@ impl HostLane {
         }
         let begin = self.copied[self.used..].to_vec();
         self.used = self.copied.len();
-        // SAFETY: the available bytes are no more than their ring holds (`exchange_positions`), so the span lies within the
-        // doubly mapped ring.
+        // SAFETY: the bytes from what the worker was told to be free up to what is available are no more than their ring holds
+        // (`exchange_positions`), so the span lies within the doubly mapped ring.
         let span = unsafe { LaneSpan::new(begin, self.region.clone(), self.output.at(start), missing) };
         let (in_lane, value) = LeftInLane::new(start, span);
         self.left.push_back(in_lane);
@@ -496,8 +496,11 @@ impl HostLane {
     /// Tells the worker about the room that has become free: up to the first value that is still in the ring.
     fn publish_tail(&mut self) {
         while self.left.pop_front_if(|value| value.is_over()).is_some() {}
-        self.told = self.left.front().map_or(self.tail, |value| value.start);
-        self.region.status().host.0.output_tail.store(self.told, Ordering::Release);
+        let free = self.left.front().map_or(self.tail, |value| value.start);
+        if free != self.told {
+            self.told = free;
+            self.region.status().host.0.output_tail.store(free, Ordering::Release);
+        }
     }
 
     /// Copies `count` bytes out of the output ring.
@@ -508,7 +511,7 @@ impl HostLane {
     unsafe fn copy_out(&mut self, to: *mut u8, count: usize) {
         debug_assert!(count <= self.available());
         let narrow = usize::try_from(self.output.wide_from.saturating_sub(self.tail)).map_or(count, |n| n.min(count));
-        // SAFETY: the available bytes are no more than each of their rings holds (`look`), so the spans lie within the
+        // SAFETY: the available bytes are no more than each of their rings holds (`exchange_positions`), so the spans lie within the
         // doubly mapped rings. The worker may change the bytes meanwhile; they are copied as raw memory and only looked
         // at afterwards.
         unsafe {
@@ -521,5 +524,12 @@ impl HostLane {
         if self.tail - self.told > RING as u64 / 8 {
             self.publish_tail();
         }
+    }
+}
+
+impl Drop for HostLane {
+    fn drop(&mut self) {
+        // Nobody copies them after some time any more, and each keeps the whole region mapped until then.
+        self.left.drain(..).for_each(|value| value.copy_out());
     }
 }

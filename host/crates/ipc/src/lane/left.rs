@@ -42,8 +42,11 @@ impl LeftValue {
 
 impl Drop for LeftValue {
     fn drop(&mut self) {
-        // Nobody wants it, so its room need not wait for a copy.
-        *self.place.lock() = LeftBytes::Taken;
+        // Nobody wants it, so its room need not wait for a copy. If it is being copied at this moment, there is nothing to do;
+        // and in a process that was forked at such a moment, the lock is never free.
+        if let Ok(mut bytes) = self.place.0.try_lock() {
+            *bytes = LeftBytes::Taken;
+        }
     }
 }
 
@@ -64,7 +67,9 @@ impl LeftPlace {
     }
 
     fn take(&self) -> Bytes {
-        match std::mem::replace(&mut *self.lock(), LeftBytes::Taken) {
+        // Locked until the copy is made: the lane takes a value that nobody holds the lock of for taken, and its room back.
+        let mut bytes = self.lock();
+        match std::mem::replace(&mut *bytes, LeftBytes::Taken) {
             LeftBytes::InLane(span) => span.copied(),
             LeftBytes::Copied(bytes) => bytes,
             LeftBytes::Taken => Bytes::new(),

@@ -177,8 +177,9 @@ pub trait OutcomeSink {
     /// Takes what a worker's items have printed since the last call to their standard output and their standard error. Called
     /// before [`OutcomeSink::tick`], before an outcome, and at the end of the worker.
     fn prints(&mut self, _worker: WorkerId, _printed: [Vec<u8>; 2]) {}
-    /// Returns true if a thread waits that can copy a large value out of a lane in place of the supervisor.
-    fn takes_from_lane(&mut self) -> bool {
+    /// Returns true if a thread waits for the outcome of this item, which can copy a large value out of the lane in place of
+    /// the supervisor.
+    fn takes_from_lane(&mut self, _index: u64) -> bool {
         false
     }
     /// Returns true if the items that were given and have no outcome yet belong to several callers: see
@@ -786,7 +787,9 @@ impl<'a> Supervisor<'a> {
         let mut now = self.now();
         let follows = self.sink.follows_prints();
         let mut parts = 0;
-        let leaves = process.lane.was_large() && !process.ended && !follows && self.sink.takes_from_lane();
+        let may_leave = process.lane.was_large() && !process.ended && !follows;
+        let item = if may_leave { self.scheduler.next_answer(id) } else { None };
+        let leaves = item.is_some_and(|item| self.sink.takes_from_lane(item));
         process.lane.leave_large(leaves);
         for count in 1u32.. {
             // Outcomes of a dead worker are taken even then: they are no more than a lane holds, and would be lost.
@@ -821,9 +824,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         process.lane.received();
-        if process.lane.first_left().is_some() {
-            process.reclaim(self.now());
-        }
+        process.reclaim(|| self.now());
         if process.lane.worker_sleeps_for(SleepReason::Room) {
             process.ring();
         }
@@ -1042,7 +1043,6 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.emit(&mut emitted);
-
         self.losses.clear();
         for (id, process) in &mut self.workers {
             if let Err(e) = process.pump() {
@@ -1200,7 +1200,7 @@ impl<'a> Supervisor<'a> {
         if goes_on || self.workers.values().any(|process| process.owes_bell) {
             wait = Some(wait.map_or(LOOK_EVERY, |w| w.min(LOOK_EVERY)));
         }
-        if self.workers.values().any(|process| process.lane.first_left().is_some()) {
+        if self.workers.values().any(|process| process.lane.has_left()) {
             wait = Some(wait.map_or(LEFT_FOR, |w| w.min(LEFT_FOR)));
         }
         if !awake {

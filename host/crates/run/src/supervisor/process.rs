@@ -38,7 +38,7 @@ pub struct WorkerSettings<'a> {
     pub inits: bool,
 }
 
-/// Time for which a large value stays in a lane for the thread that waits for it. It is woken at once, so it takes the value
+/// Time for which large values stay in a lane for the thread that waits for them. It is woken in the same turn, so it takes them
 /// much sooner unless it gets no processor.
 pub const LEFT_FOR: Duration = Duration::from_millis(1);
 
@@ -68,8 +68,8 @@ pub struct WorkerProcess {
     pub late_start: bool,
     /// True if the worker must still be woken: the system had no room for that.
     pub owes_bell: bool,
-    /// The first value that is left in the lane, and the time since which it is the first.
-    left: (Option<u64>, Time),
+    /// The time since which there has been a value that is left in the lane.
+    left_since: Option<Time>,
     /// How the worker broke the protocol, or why it will never be ready.
     pub broken: Option<String>,
     /// Its place among those who share objects, which it leaves after its end.
@@ -253,7 +253,7 @@ impl WorkerProcess {
             replaced: false,
             late_start: false,
             owes_bell: false,
-            left: (None, Time::ZERO),
+            left_since: None,
             broken: None,
             participant: shared.participant,
             life: WorkerLife::new(setting.inits),
@@ -313,15 +313,18 @@ impl WorkerProcess {
         self.life.had_reason();
     }
 
-    /// Copies out the values that were left in the lane, if the worker needs the room or the first of them has been there for
-    /// [`LEFT_FOR`].
-    pub fn reclaim(&mut self, now: Time) {
-        let first = self.lane.first_left();
-        if first != self.left.0 {
-            self.left = (first, now);
+    /// Copies out the values that were left in the lane, if the worker needs the room or the first of them was left
+    /// [`LEFT_FOR`] ago.
+    pub fn reclaim(&mut self, now: impl FnOnce() -> Time) {
+        if self.lane.has_left() {
+            let now = now();
+            let since = *self.left_since.get_or_insert(now);
+            if self.lane.lacks_room() || now.saturating_sub(since) >= LEFT_FOR {
+                self.lane.reclaim();
+            }
         }
-        if self.lane.lacks_room() || now.saturating_sub(self.left.1) >= LEFT_FOR {
-            self.lane.reclaim();
+        if !self.lane.has_left() {
+            self.left_since = None;
         }
     }
 
