@@ -151,7 +151,7 @@ fn summed_up(imports: &[String]) -> Vec<String> {
         let of_module = |import: &&String| import.strip_prefix(module).is_some_and(|rest| rest.starts_with('/'));
         let count = imports.iter().filter(of_module).count();
         if count > 0 {
-            lines.push(format!("{module}: {} (-v lists them)", counted(count, "import")));
+            lines.push(format!("{module}: {} (-v lists them)", counted(count, "function")));
         }
     }
     let mut others = Vec::new();
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "wasi_snapshot_preview1: 1 import (-v lists them)",
+                "wasi_snapshot_preview1: 1 function (-v lists them)",
                 "WASI 0.2.6: wasi:cli/*, wasi:io/* (3 interfaces; -v lists them)",
                 "acme:store/keys@1.0.0",
                 "wasi:keyvalue/store@0.2.0",
