@@ -23,7 +23,7 @@ pub enum MergeEvent {
     /// The next outcomes of a task, each framed by [`framed`].
     Outcomes {
         task: usize,
-        group: RenderedOutcomes,
+        groups: Vec<RenderedOutcomes>,
         /// The line that stands at the end of the terminal once they are printed there.
         line: Option<String>,
     },
@@ -202,9 +202,9 @@ impl OutputMerger {
 
     fn take(&mut self, news: MergeEvent) -> io::Result<()> {
         match news {
-            MergeEvent::Outcomes { task, group, line } => {
+            MergeEvent::Outcomes { task, groups, line } => {
                 self.line = line.or(self.line.take());
-                self.tracks[task].waiting.push_back(group.results);
+                self.tracks[task].waiting.extend(groups.into_iter().map(|group| group.results));
             }
             MergeEvent::SetAside { task, from, failure } => {
                 self.change(task, TrackState::SetAside { next: from, failure })

@@ -654,6 +654,12 @@ impl TaskFacts {
         self.counts.iter().for_each(|counts| all.add(counts));
         all
     }
+
+    /// Updates the counts of a task, and returns the line that stands on the terminal below the results so far.
+    fn line_behind(&mut self, task: usize, counts: &OutcomeCounts) -> Option<String> {
+        self.counts.get_mut(task)?.clone_from(counts);
+        self.progress.line_behind(self.items.iter().sum(), &self.all())
+    }
 }
 
 /// The destination of one task's outcomes.
@@ -684,16 +690,6 @@ impl TaskOutcomes<'_> {
     fn show(&mut self) -> Option<Duration> {
         self.shown = self.counts.done;
         self.board.show(self.task, self.items, &self.counts)
-    }
-
-    /// Returns the line that stands on the terminal below the results so far, if one does.
-    fn line_behind(&self) -> Option<String> {
-        let mut known = self.board.known();
-        if !known.progress.stands_behind_results() {
-            return None;
-        }
-        known.counts.get_mut(self.task)?.clone_from(&self.counts);
-        known.progress.line_behind(known.items.iter().sum(), &known.all())
     }
 
     /// Returns the number of a worker among those of all tasks.
@@ -771,11 +767,12 @@ impl OutcomeSink for TaskOutcomes<'_> {
     }
 
     fn emit(&mut self, groups: Vec<RenderedOutcomes>) {
-        for group in groups {
-            let line = if self.is_printed { self.line_behind() } else { None };
-            // If the merger is gone, its thread reports the reason.
-            let _ = self.news.send(MergeEvent::Outcomes { task: self.task, group, line });
-        }
+        let mut known =
+            self.is_printed.then(|| self.board.known()).filter(|known| known.progress.stands_behind_results());
+        let line = known.as_mut().and_then(|known| known.line_behind(self.task, &self.counts));
+        // What the board knows goes with the line: otherwise another task's line, which counts these outcomes, could come
+        // before this one, which does not count that task's. If the merger is gone, its thread reports the reason.
+        let _ = self.news.send(MergeEvent::Outcomes { task: self.task, groups, line });
     }
 
     fn instances(&mut self, counts: InstanceCounts) {

@@ -186,33 +186,57 @@ fn the_bar_counts_the_results_above_it_whenever_it_is_drawn() {
     assert!(bars.len() > 50 && bars.iter().all(|(done, results)| done >= results), "{bars:?}");
 }
 
-#[test]
-fn the_bar_counts_the_results_above_it_where_several_have_come_at_once() {
-    let folder = TempDir::new().expect("a temporary directory");
-    let input = folder.path().join("items.jsonl");
-    std::fs::write(&input, "2000000\n".repeat(300)).expect("written");
+/// Runs tasks over an input at a terminal, and stops the host again and again until the workers have run all that they were
+/// given, so that several results come at once. Returns how many items each bar says are done, with the number of results
+/// that stand above it.
+fn counted_when_several_come_at_once(
+    run: Run,
+    workers: usize,
+    summary: &str,
+    is_result: impl Fn(&str) -> bool,
+) -> Vec<(u64, u64)> {
     let (master, slave) = terminal();
     set_width(&master, 80);
     let seen = watch(master);
-    let run = at_terminal(map(&wat(COUNT_TO))).args(["-j", "1", "-c", "1"]).arg(&input);
-    let mut host = run.stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
-    let (program, worker) = (host.process(), host.child("worker"));
+    let mut host = at_terminal(run).stdout_to(slave.try_clone().expect("a copy")).stderr_to(slave).start();
+    let program = host.process();
+    let workers = until("all workers", || Some(host.children("worker")).filter(|all| all.len() == workers));
     let length = || seen.lock().expect("no panic").len();
     while !host.has_ended() {
-        // Meanwhile the worker runs all that it was given.
+        // Meanwhile the workers run all that they were given.
         host.signal(Signal::SIGSTOP);
-        until("a worker without work", || {
-            let (stopped, runs) = (program.state() == Some('T'), worker.state() == Some('R'));
-            (!program.lives() || (stopped && !runs)).then_some(())
+        until("workers without work", || {
+            let stopped = program.state() == Some('T');
+            let idle = stopped && workers.iter().all(|worker| worker.state() != Some('R'));
+            (!program.lives() || idle).then_some(())
         });
         let before = length();
         host.signal(Signal::SIGCONT);
         until("a result", || (length() > before || !program.lives()).then_some(()));
     }
     assert_eq!(host.code(), 0);
-    until("the summary", || seen.lock().expect("no panic").contains("300 items, none failed").then_some(()));
-    let bars = counted(&seen.lock().expect("no panic"), |line| line == "2000000");
+    until("the summary", || seen.lock().expect("no panic").contains(summary).then_some(()));
+    let seen = seen.lock().expect("no panic");
+    counted(&seen, is_result)
+}
+
+#[test]
+fn the_bar_counts_the_results_above_it_where_several_have_come_at_once() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let input = folder.path().join("items.jsonl");
+    std::fs::write(&input, "2000000\n".repeat(300)).expect("written");
+    let run = map(&wat(COUNT_TO)).args(["-j", "1", "-c", "1"]).arg(&input);
+    let bars = counted_when_several_come_at_once(run, 1, "300 items, none failed", |line| line == "2000000");
     assert!(bars.len() > 10 && bars.iter().all(|(done, results)| done == results), "{bars:?}");
+
+    let tasks = [wat(COUNT_TO), wat(COUNT_TO)];
+    let mut run = wasmpool().arg("map").args(["-j", "2", "-c", "1"]).arg(&input);
+    for (name, task) in ["a", "b"].iter().zip(&tasks) {
+        run = run.args(["--task", &format!("{name}={}", task.path().display())]);
+    }
+    let is_result = |line: &str| line.starts_with("{\"index\"");
+    let bars = counted_when_several_come_at_once(run, 2, "600 results, none failed", is_result);
+    assert!(bars.len() > 10 && bars.iter().all(|(done, results)| done >= results), "{bars:?}");
 }
 
 #[test]
