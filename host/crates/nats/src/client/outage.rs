@@ -28,8 +28,9 @@ impl Cuts {
         self.0 = self.0.saturating_add(1);
         (self.0 == MANY_CUTS).then(|| {
             format!(
-                "the connection to {access} was lost {MANY_CUTS} times ({}); a server ends it, and says so in its log, if what it \
-                 has to send is more than its `max_pending`, which is {} where nothing is configured",
+                "the connection to {access} was lost {MANY_CUTS} times ({}): the server was ended, or the network, or the server \
+                 ends it, and says so in its log, since what it has to send is more than its `max_pending`, which is {} where \
+                 nothing is configured",
                 ForeignText::of(&why.to_string()),
                 bytes_said(USUAL_PENDING)
             )

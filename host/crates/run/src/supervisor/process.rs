@@ -38,8 +38,8 @@ pub struct WorkerSettings<'a> {
     pub inits: bool,
 }
 
-/// Time for which large values stay in a lane for the thread that waits for them. It is woken in the same turn, so it takes them
-/// much sooner unless it gets no processor.
+/// Time after which large values are no longer left in a lane for the thread that waits for them. It is woken in the same turn,
+/// so it takes them much sooner unless it gets no processor, or the supervisor has much else to do in that turn.
 pub const LEFT_FOR: Duration = Duration::from_millis(1);
 
 /// Error: a worker sent a message that no worker sends, or not at that moment.
@@ -313,8 +313,8 @@ impl WorkerProcess {
         self.life.had_reason();
     }
 
-    /// Copies out the values that were left in the lane, if the worker needs the room or the first of them was left
-    /// [`LEFT_FOR`] ago.
+    /// Copies out the values that were left in the lane, if the worker needs the room or there have been such values for
+    /// [`LEFT_FOR`].
     pub fn reclaim(&mut self, now: impl FnOnce() -> Time) {
         if self.lane.has_left() {
             let now = now();
