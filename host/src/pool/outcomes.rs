@@ -216,6 +216,10 @@ impl OutcomeSink for OutcomeRouter {
         route.is_some_and(|route| route.job.is_wanted(index - route.start + route.first, self.gathered.len()))
     }
 
+    fn hand_over(&mut self) {
+        self.deliver();
+    }
+
     fn several_callers(&mut self) -> bool {
         self.learn_routes();
         // A job may be over while its items still run.

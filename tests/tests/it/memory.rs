@@ -62,7 +62,7 @@ fn peaks(task: &Task, args: &[&str], few: u64, many: u64) -> (u64, u64) {
 #[track_caller]
 fn does_not_grow(task: &Task, args: &[&str]) {
     alone();
-    let (few, many) = if full() { (1_000_000, 10_000_000) } else { (300_000, 3_300_000) };
+    let (few, many) = if full() { (1_000_000, 10_000_000) } else { (300_000, 6_300_000) };
     let (low, high) = peaks(task, args, few, many);
     assert!(high < low + (many - few), "{low} bytes after {few} items, and {high} after {many}");
 }

@@ -182,6 +182,8 @@ pub trait OutcomeSink {
     fn takes_from_lane(&mut self, _index: u64) -> bool {
         false
     }
+    /// Hands over what was recorded so far. Called where values were left in lanes, before workers are given more.
+    fn hand_over(&mut self) {}
     /// Returns true if the items that were given and have no outcome yet belong to several callers: see
     /// [`Scheduler::several_callers`].
     fn several_callers(&mut self) -> bool {
@@ -723,6 +725,10 @@ impl<'a> Supervisor<'a> {
                 Err(WorkerGone::Ended) => self.reap_worker(id, process),
                 Err(WorkerGone::Run(e)) => return Err(e),
             }
+        }
+        // Copying what workers are given next takes as long as a value may be left.
+        if self.workers.values().any(|process| process.lane.has_left()) {
+            self.sink.hand_over();
         }
         Ok(())
     }
