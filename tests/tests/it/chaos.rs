@@ -18,9 +18,9 @@ fn count() -> u64 {
     if full() { 100_000 } else { 5_000 }
 }
 
-fn start(args: &[&str]) -> Host {
+fn start(timeout: &str, args: &[&str]) -> Host {
     map(&task())
-        .args(["--output-format", "records", "--timeout", "50ms"])
+        .args(["--output-format", "records", "--timeout", timeout])
         .args(["--memory", "16MiB"])
         .args(args)
         .feed(feed(count()))
@@ -42,7 +42,7 @@ fn check(record: &Record) {
 #[test]
 fn every_item_has_one_record_of_the_right_kind_in_order() {
     alone();
-    let mut host = start(&[]);
+    let mut host = start("150ms", &[]);
     for index in 0..count() {
         let record = Record::read(&host.line().expect("a record for every item"));
         assert_eq!(record.index(), index);
@@ -55,7 +55,7 @@ fn every_item_has_one_record_of_the_right_kind_in_order() {
 #[test]
 fn every_item_has_one_record_of_the_right_kind_unordered() {
     alone();
-    let mut host = start(&["--unordered"]);
+    let mut host = start("150ms", &["--unordered"]);
     let mut seen = vec![false; usize::try_from(count()).expect("fits")];
     while let Some(line) = host.line() {
         let record = Record::read(&line);
@@ -71,7 +71,7 @@ fn every_item_has_one_record_of_the_right_kind_unordered() {
 #[test]
 fn every_item_has_one_record_while_workers_are_killed() {
     alone();
-    let mut host = start(&[]);
+    let mut host = start("50ms", &[]);
     let over = Arc::new(AtomicBool::new(false));
     let mut killer = None;
     let mut lost = 0;

@@ -104,7 +104,8 @@ fn a_worker_killed_while_idle_costs_nothing() {
 #[test]
 fn stopping_every_worker_does_not_stop_the_run() {
     let task = wat(crate::support::wat::COUNT_TO);
-    let input = "200000000\n".repeat(12);
+    // The run is not over before the workers are stopped, even if this test waits for a processor.
+    let input = "1000000000\n".repeat(12);
     let mut host = map(&task)
         .args(["--output-format", "records", "-j", "2", "-c", "3"])
         .args(["--timeout", "5s"])

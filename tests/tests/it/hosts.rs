@@ -253,7 +253,7 @@ fn a_run_is_not_resumed_while_another_process_goes_on_with_it() {
     let host = broker.serve("a");
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let mut run = long_run(&broker, 3_000, &folder, &["--journal", &path("journal"), "-c", "5"]);
+    let mut run = long_run(&broker, 8_000, &folder, &["--journal", &path("journal"), "-c", "5"]);
     until("something is recorded", || (fs::metadata(path("journal")).is_ok_and(|it| it.len() > 0)).then_some(()));
     // However long the second takes to start, the first is not at its end by then.
     host.signal(Signal::SIGSTOP);
@@ -265,7 +265,7 @@ fn a_run_is_not_resumed_while_another_process_goes_on_with_it() {
     assert!(said.contains(&format!("process {} on ", run.pid())) && said.contains("goes on with the run"), "{said}");
     host.signal(Signal::SIGCONT);
     assert_eq!(run.code(), 0, "{}", run.stderr());
-    is_complete(&folder, 3_000);
+    is_complete(&folder, 8_000);
 }
 
 #[test]
@@ -285,12 +285,12 @@ fn a_chunk_whose_host_stands_still_runs_on_another() {
     let Some(broker) = Broker::start() else { return };
     let (slow, _fast) = (broker.serve("slow"), broker.serve("fast"));
     let run = via(&broker, map(&wat(COUNT_TO))).args(["-c", "1", "--timeout", "600s"]);
-    let mut run = run.input("30000000\n".repeat(100)).start();
+    let mut run = run.input("30000000\n".repeat(300)).start();
     // The host itself goes on to tell that it has the chunk.
     let worker = until("it has a worker", || slow.workers().into_iter().next());
     until("the run goes on", || run.line());
     worker.send(Signal::SIGSTOP);
-    for _ in 1..100 {
+    for _ in 1..300 {
         assert_eq!(run.line().as_deref(), Some("30000000"));
     }
     assert_eq!(run.code(), 0, "{}", run.stderr());

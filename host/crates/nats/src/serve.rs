@@ -291,11 +291,12 @@ impl Serving {
     /// Serves from now on, since no other has the host's name.
     fn begin(&mut self, tell: &mut dyn FnMut(&str)) {
         (self.begins, self.begun) = (None, true);
+        self.context.client.subscribe(subjects::ALL_CONTROLS);
+        self.beat();
+        // Only now: whoever reads it may count on being heard.
         let HostSettings { name, workers, access, .. } = &self.context.settings;
         let s = if *workers == 1 { "" } else { "s" };
         tell(&format!("{name} serves with {workers} worker{s} at {access}"));
-        self.context.client.subscribe(subjects::ALL_CONTROLS);
-        self.beat();
     }
 
     /// Handles what a host of this name says: this one, or another, to which this one leaves the name, or which is told.

@@ -26,7 +26,7 @@ fn each_forbidden_act_of_a_host_is_refused_and_without_effect() {
     let (mut hostile, mut administrator) = (broker.speaker("hostile"), broker.administrator());
     let _host = broker.serve("a");
     let folder = TempDir::new().unwrap();
-    let items = 2_000;
+    let items = 6_000;
     let mut run = long_run(&broker, items, &folder, &["-c", "5"]);
     until("the run goes on", || (done(&folder) > 50).then_some(()));
     let stream = broker.streams().pop().expect("the stream of the run");

@@ -94,7 +94,7 @@ fn a_host_that_lies_harms_no_run_and_is_ignored_and_named() {
     let mut liar = broker.speaker("liar");
     let _hosts = [broker.serve("a"), broker.serve("b")];
     let folder = TempDir::new().unwrap();
-    let items = 4_000;
+    let items = 12_000;
     let mut run = long_run(&broker, items, &folder, &["-c", "4"]);
     until("the run goes on", || (done(&folder) > 50).then_some(()));
     let stream = broker.streams().pop().expect("the stream of the run");

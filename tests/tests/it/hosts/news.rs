@@ -15,7 +15,7 @@ use crate::support::wat::{COUNT_TO, SQUARE};
 use crate::support::{HANG, until, until_within};
 
 /// An item that takes some seconds.
-const LONG: &str = "3000000000\n";
+const LONG: &str = "8000000000\n";
 
 fn long(broker: &Broker) -> Run {
     broker.via(map(&wat(COUNT_TO))).args(["--timeout", "600s", "--progress", "always"]).input(LONG)
